@@ -1,0 +1,147 @@
+"""What a module is: a declaration (`Spec`), and one function that runs.
+
+From the declaration come validation, the command line's flags, the JSON schema and the manual. A module's parameters
+are a `msgspec.Struct` with MIG's JSON names; each field that a command line can set carries `flag(...)` in its
+annotation, with MIG's flag name. Modules see `protocol` and this file, nothing else of the package.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeVar
+
+import msgspec
+
+from investigator.errors import BadParameters
+from investigator.protocol.result import Result
+
+OS = Literal["linux", "darwin", "windows"]
+ANYWHERE: frozenset[OS] = frozenset(("linux", "darwin", "windows"))
+
+
+def flag(
+    name: str, help_text: str, *, value: str = "", default: Any = None, aliases: tuple[str, ...] = ()
+) -> msgspec.Meta:
+    """The annotation of a parameter that the command line can set.
+
+    A `list` field's flag may be given several times, a `bool` field's takes no value or `=true|false`, an `int` field's
+    takes a number, every other the text itself. `default` is what the command line sets where the flag is absent and may
+    differ from the JSON default (MIG's `matchall` does); None sets nothing. `value` is the placeholder shown in help.
+    """
+    return msgspec.Meta(
+        description=help_text, extra={"flag": name, "value": value, "default": default, "aliases": aliases}
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """A module as data."""
+
+    name: str
+    summary: str
+    parameters: type[msgspec.Struct]
+    """The wire shape: an operation's `parameters`. Unknown keys are refused (`forbid_unknown_fields`)."""
+    flags: type[msgspec.Struct] | None
+    """The struct whose annotated fields (nested structs included) are the flags; None: no command line for it."""
+    platforms: frozenset[OS] = ANYWHERE
+    help_when_bare: bool = True
+    """Whether the command line without any argument prints the help, instead of running with defaults."""
+    examples: tuple[tuple[str, str], ...] = ()
+    """(what for, command line after the module's name) pairs for the manual."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a running operation may know of its surroundings."""
+
+    deadline_s: float = float("inf")
+    """When it is killed, on `time.monotonic()`'s scale; a module that can, ends before and says what it left out."""
+    folder: str = "/"
+    """What relative paths start from; operations from other hosts have none (see `Module.check`)."""
+    now: float = field(default_factory=time.time)
+    """The start of the run, seconds since 1970."""
+    stopping: Any = None
+    """Reserved for a callable that says whether the asker has given up; None: nobody can."""
+
+
+P = TypeVar("P", bound=msgspec.Struct)
+
+
+class Module(Protocol[P]):
+    """One thing that can be asked of a host."""
+
+    spec: Spec
+
+    def check(self, parameters: P, *, local: bool) -> None:
+        """Raise `BadParameters` (or `BadRegex`), naming the parameter, for what cannot run.
+
+        The console calls it before signing, the agent before running: the same lines, the same verdict. `local` is
+        true for `-t local`, where relative paths are allowed.
+        """
+
+    def from_flags(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """An operation's `parameters` from the nested JSON that the flags set (the shape of `spec.flags`)."""
+
+    def run(self, parameters: P, context: Context) -> Result:
+        """Do it, in a worker process of its own. Soft errors go into `Result.errors`; raising is a failed operation."""
+
+    def lines(self, result: Mapping[str, Any], *, everything: bool) -> Iterator[str]:
+        """The result as MIG prints it: positive findings, or with `everything` all the rest as well."""
+
+
+def load_parameters(module: Module[P], parameters: Any, *, local: bool = False) -> P:
+    """Validate JSON against the module's declaration and its own check; the only way to a module's parameters.
+
+    Raises:
+        BadParameters: naming the parameter's path and the reason; for an unknown key, the nearest known one.
+    """
+    name = module.spec.name
+    try:
+        loaded = msgspec.convert(whole_floats_as_integers(parameters), module.spec.parameters)
+    except msgspec.ValidationError as error:
+        raise BadParameters(f"module {name}: {_readable(str(error), module.spec.parameters)}") from None
+    module.check(loaded, local=local)  # type: ignore[arg-type]
+    return loaded  # type: ignore[return-value]
+
+
+def whole_floats_as_integers(value: Any) -> Any:
+    """JSON has one kind of number: `3.0` is 3 (DESIGN: whole floats are integers, strings never are)."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    if isinstance(value, list):
+        return [whole_floats_as_integers(item) for item in value]
+    if isinstance(value, dict):
+        return {key: whole_floats_as_integers(item) for key, item in value.items()}
+    return value
+
+
+def _readable(problem: str, parameters: type[msgspec.Struct]) -> str:
+    """msgspec's message with the path first, and for an unknown key the nearest known one."""
+    text, _, place = problem.partition(" - at `")
+    path = place.rstrip("`").removeprefix("$").removeprefix(".") or "parameters"
+    text = text.replace("Object contains unknown field", "there is no parameter").replace("`", "'")
+    unknown = re.search(r"there is no parameter '(.*)'", text)
+    if unknown:
+        near = difflib.get_close_matches(unknown[1], sorted(_field_names(parameters)), n=1)
+        text += f"; did you mean {near[0]!r}?" if near else ""
+    return f"{path}: {text}"
+
+
+def _field_names(struct: type[msgspec.Struct]) -> set[str]:
+    """The JSON names of a struct's fields, and of the structs within."""
+    names: set[str] = set()
+    pending: list[Any] = [msgspec.inspect.type_info(struct)]
+    while pending:
+        info = pending.pop()
+        if isinstance(info, msgspec.inspect.StructType):
+            names.update(item.encode_name for item in info.fields)
+            pending.extend(item.type for item in info.fields)
+        for attribute in ("types", "item_type", "value_type", "type"):
+            inner = getattr(info, attribute, None)
+            if inner is not None:
+                pending.extend(inner if isinstance(inner, tuple) else (inner,))
+    return names
