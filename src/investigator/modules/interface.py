@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import msgspec
 
 from investigator.errors import BadParameters
+from investigator.protocol.codec import whole_floats_as_integers
 from investigator.protocol.result import Result
 
 OS = Literal["linux", "darwin", "windows"]
@@ -106,17 +107,6 @@ def load_parameters(module: Module[P], parameters: Any, *, local: bool = False) 
         raise BadParameters(f"module {name}: {_readable(str(error), module.spec.parameters)}") from None
     module.check(loaded, local=local)  # type: ignore[arg-type]
     return loaded  # type: ignore[return-value]
-
-
-def whole_floats_as_integers(value: Any) -> Any:
-    """JSON has one kind of number: `3.0` is 3 (DESIGN: whole floats are integers, strings never are)."""
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else value
-    if isinstance(value, list):
-        return [whole_floats_as_integers(item) for item in value]
-    if isinstance(value, dict):
-        return {key: whole_floats_as_integers(item) for key, item in value.items()}
-    return value
 
 
 def _readable(problem: str, parameters: type[msgspec.Struct]) -> str:

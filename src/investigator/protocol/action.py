@@ -1,0 +1,124 @@
+"""Stage 1: an action, in MIG's JSON names. Its exact bytes are what is signed; they are read strictly."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import zlib
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import orjson
+
+from investigator.errors import BadInput
+from investigator.protocol.codec import convert, strict_loads
+
+MAX_ACTION_BYTES: Final = 768 * 1024
+MAX_NAME_CHARACTERS: Final = 2048
+MAX_TARGET_CHARACTERS: Final = 2048
+MAX_OPERATIONS: Final = 1000
+MAX_LIFE: Final = timedelta(days=30)
+"""How long the stream keeps an action; a longer one is refused at the console and by agents alike."""
+MAX_OPENED_PARAMETER_BYTES: Final = 64 << 20
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One module and what it is asked."""
+
+    module: str
+    parameters: Any = {}
+    is_compressed: bool = False
+    """MIG's: `parameters` is then a text, base64(gzip(JSON)); opened only after the gate has admitted the action."""
+
+    def opened(self) -> Any:
+        """The parameters as JSON.
+
+        Raises:
+            BadInput: compressed ones that are not what they claim, or more than 64 MiB.
+        """
+        if not self.is_compressed:
+            return self.parameters
+        try:
+            packed = base64.b64decode(self.parameters, validate=True)
+            inflater = zlib.decompressobj(wbits=31)
+            text = inflater.decompress(packed, MAX_OPENED_PARAMETER_BYTES)
+        except (TypeError, ValueError, binascii.Error, zlib.error) as error:
+            raise BadInput(f"operation {self.module}: compressed parameters do not open: {error}") from None
+        if inflater.unconsumed_tail:
+            raise BadInput(f"operation {self.module}: parameters inflate to over {MAX_OPENED_PARAMETER_BYTES:,} bytes")
+        if not inflater.eof:
+            raise BadInput(f"operation {self.module}: compressed parameters are cut short")
+        return strict_loads(text, what=f"operation {self.module}", max_bytes=MAX_OPENED_PARAMETER_BYTES)
+
+
+class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What investigators ask: a target, a window, operations. See docs/protocol.md for each key."""
+
+    type: Literal["action"] = "action"
+    id: str
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARACTERS)]
+    target: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TARGET_CHARACTERS)]
+    condition: list[Any]
+    validfrom: Annotated[datetime, msgspec.Meta(tz=True)]
+    expireafter: Annotated[datetime, msgspec.Meta(tz=True)]
+    operations: Annotated[tuple[Operation, ...], msgspec.Meta(min_length=1, max_length=MAX_OPERATIONS)]
+    description: dict[str, Any] | None = None
+    threat: dict[str, Any] | None = None
+    syntaxversion: Literal[2] = 2
+    sealto: str | None = None
+    """Base64 of the X25519 public key that results are sealed to, or None: results travel readable."""
+
+    def encode(self) -> bytes:
+        """The bytes to sign. Whoever receives them reads these very bytes; nothing is serialised again."""
+        document = msgspec.to_builtins(self, builtin_types=(datetime,))
+        return orjson.dumps(document, option=orjson.OPT_UTC_Z)
+
+
+def parse_action(text: bytes) -> Action:
+    """Read signed bytes: exact keys, no duplicates, no unknown key, only what makes sense.
+
+    Raises:
+        BadInput: what and where, in one line.
+    """
+    action = convert(strict_loads(text, what="action", max_bytes=MAX_ACTION_BYTES), Action, what="action")
+    check_action(action)
+    return action
+
+
+def check_action(action: Action) -> None:
+    """The rules that a shape alone does not hold.
+
+    Raises:
+        BadInput: the first that is broken.
+    """
+    if not _ID.fullmatch(action.id):
+        raise BadInput("action: id: not 32 hexadecimal digits")
+    if action.expireafter <= action.validfrom:
+        raise BadInput("action: expireafter: not later than validfrom")
+    if action.expireafter - action.validfrom > MAX_LIFE:
+        raise BadInput(f"action: expireafter: more than {MAX_LIFE.days} days after validfrom")
+    if action.sealto is not None:
+        sealing_key(action.sealto)
+
+
+def sealing_key(text: str) -> bytes:
+    """The 32 bytes of a `sealto`.
+
+    Raises:
+        BadInput: it is no base64 of 32 bytes.
+    """
+    try:
+        key = base64.b64decode(text, validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise BadInput("action: sealto: not the base64 of a 32-byte X25519 public key")
+    return key
+
+
+def utc(seconds: float) -> datetime:
+    """Seconds since 1970 as an aware time."""
+    return datetime.fromtimestamp(seconds, UTC)

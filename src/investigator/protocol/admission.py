@@ -1,0 +1,168 @@
+"""Stage 4: the one gate. `admit` alone makes an `Admitted`, and the runner takes nothing else.
+
+The steps are numbered; docs/concepts.md tells them in the same order. The gate is a pure function: the caller gives it the
+agent's trust, facts, ledger and clock, and records what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from investigator.errors import BadInput, BadTarget, Refused
+from investigator.protocol.acl import Acl
+from investigator.protocol.action import Action, parse_action
+from investigator.protocol.envelope import decode_envelope
+from investigator.protocol.target import judge, parse_condition
+
+CLOCK_SKEW_S: Final = 120
+"""How far an investigator's clock may be ahead of ours."""
+_GATE: Final = object()
+
+
+class Signature(Protocol):
+    """What a keyring says about a good signature."""
+
+    @property
+    def certificate(self) -> str:
+        """The signer: the full fingerprint of the primary key."""
+
+    @property
+    def created(self) -> int:
+        """When it was made, seconds since 1970."""
+
+
+class Keyring(Protocol):
+    """Whoever can tell a good signature from all others: `pgp.Keyring`."""
+
+    def verify(self, data: bytes, signature: bytes, now: int) -> Signature:
+        """Who signed exactly these bytes; raises `Refused` for anything else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """The agent's own view, which no message can change."""
+
+    keyring: Keyring
+    acl: Acl
+    row: Mapping[str, Any]
+    """The agent's facts, the row that a target is judged on."""
+    ledger: Container[str]
+    """Digests of the actions that were admitted before."""
+    newest_signature_s: int = 0
+    """The newest signature time among accepted actions: time never goes back behind it."""
+    not_signed_before_s: int = 0
+    """Set where the ledger was lost: what was signed before may have run already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why an action does not run here. `code` is one of those in docs/protocol.md."""
+
+    code: str
+    reason: str
+    digest: str = ""
+    action: Action | None = None
+    """The action's content, only where a trusted key signed it."""
+    signers: tuple[str, ...] = ()
+
+
+class Admitted:
+    """An action that this host may run; made only by `admit`."""
+
+    __slots__ = ("action", "digest", "signed_s", "signers")
+
+    def __init__(
+        self, action: Action, digest: str, signers: tuple[str, ...], signed_s: int, *, _by: object = None
+    ) -> None:
+        if _by is not _GATE:
+            raise TypeError("only the gate admits actions")
+        self.action = action
+        self.digest = digest
+        self.signers = signers
+        self.signed_s = signed_s
+
+
+@dataclass(slots=True)
+class _Said:
+    """What the signatures of one envelope come to."""
+
+    signers: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def admit(raw: bytes, host: Host, *, action_id: str, now_s: float) -> Admitted | Refusal:
+    """Judge an envelope as it came from the wire, under the action id that its subject names."""
+    # 1. An envelope, within its size. Nothing in it is believed yet.
+    try:
+        envelope = decode_envelope(raw)
+    except BadInput as error:
+        return Refusal(code="malformed", reason=str(error))
+    digest = envelope.digest
+
+    # 2. Keys that we trust signed these very bytes. Whoever made several signatures counts once; what does not verify
+    #    counts nothing, so that appending rubbish cannot spoil a good action.
+    said = _who_signed(envelope.signed_bytes, envelope.pgpsignatures, host.keyring, int(now_s))
+    if not said.signers:
+        return Refusal(code="signature", reason="; ".join(said.problems) or "no signature", digest=digest)
+    signers = tuple(sorted(said.signers))
+
+    # 3. They signed an action, this one, and nothing that only looks like it.
+    try:
+        action = parse_action(envelope.signed_bytes)
+        condition = parse_condition(action.condition)
+    except (BadInput, BadTarget) as error:
+        return Refusal(code="malformed", reason=str(error), digest=digest, signers=signers)
+
+    def refuse(code: str, reason: str) -> Refusal:
+        return Refusal(code=code, reason=reason, digest=digest, action=action, signers=signers)
+
+    if action.id != action_id:
+        return refuse("subject", f"action {action.id} came under another id")
+
+    # 4. Their weights suffice for every operation: by our list, not by its claim.
+    shortages = host.acl.shortages((operation.module for operation in action.operations), signers)
+    if shortages:
+        return refuse("permission", "; ".join(map(str, [*shortages, *said.problems])))
+
+    # 5. It is valid now. The clock never counts as earlier than a signature that was accepted: set back, it reopens nothing.
+    now = datetime.fromtimestamp(max(now_s, host.newest_signature_s), UTC)
+    if now < action.validfrom and now_s + CLOCK_SKEW_S < action.validfrom.timestamp():
+        return refuse("not-yet-valid", f"valid from {_text(action.validfrom)}; this host's clock says {_text(now)}")
+    if now >= action.expireafter:
+        return refuse("expired", f"expired {_text(action.expireafter)}; this host's clock says {_text(now)}")
+
+    # 6. It is for us: the condition is inside the signed bytes, and judged on our own facts.
+    try:
+        meant = judge(condition, host.row, now)
+    except Refused as error:
+        return refuse("target", str(error))
+    if meant is not True:
+        return refuse("not-targeted", "the target does not hold here")
+
+    # 7. It never ran here.
+    newest_s = max(said.signers.values())
+    if digest in host.ledger:
+        return refuse("replayed", "this action was admitted before")
+    if newest_s < host.not_signed_before_s:
+        return refuse("replayed", "the ledger was lost, and the action was signed before this agent started")
+    return Admitted(action, digest, signers, newest_s, _by=_GATE)
+
+
+def _who_signed(data: bytes, signatures: tuple[str, ...], keyring: Keyring, now_s: int) -> _Said:
+    """The distinct certificates with a good signature, each with its newest time, and what was wrong with the rest."""
+    said = _Said()
+    for text in signatures:
+        try:
+            good = keyring.verify(data, text.encode(), now_s)
+        except Refused as error:
+            said.problems.append(str(error))
+        else:
+            said.signers[good.certificate] = max(good.created, said.signers.get(good.certificate, 0))
+    return said
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

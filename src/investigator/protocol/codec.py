@@ -1,0 +1,99 @@
+"""JSON as it is read from signed bytes: strictly, with caps, before any structure is trusted."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, NoReturn, TypeVar
+
+import msgspec
+import orjson
+
+from investigator.errors import BadInput
+
+MAX_DEPTH: Final = 100
+T = TypeVar("T")
+
+
+def strict_loads(text: bytes, *, what: str, max_bytes: int) -> Any:
+    """Decode JSON that may come from an attacker.
+
+    orjson settles encoding, syntax and NaN; a second pass by the standard library finds duplicate keys, which two
+    readers could resolve differently, and what is nested deeper than anything we write.
+
+    Raises:
+        BadInput: `what` and the place; also for more than `max_bytes`.
+    """
+    if len(text) > max_bytes:
+        raise BadInput(f"{what}: {len(text):,} bytes; {max_bytes:,} at most")
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise BadInput(f"{what}: no JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+    try:
+        _once.decode(text.decode())
+    except RecursionError:
+        raise BadInput(f"{what}: nested too deep") from None
+    except _DuplicateKeyError as error:
+        raise BadInput(f"{what}: the key {error.args[0]!r} stands twice in one object") from None
+    if _deeper_than(value, MAX_DEPTH):
+        raise BadInput(f"{what}: nested deeper than {MAX_DEPTH}")
+    return value
+
+
+def convert(value: Any, shape: type[T], *, what: str) -> T:
+    """`value`, as JSON decoded it, as `shape`; whole floats are integers, strings never are.
+
+    Raises:
+        BadInput: naming the path and the reason.
+    """
+    try:
+        return msgspec.convert(whole_floats_as_integers(value), shape)
+    except msgspec.ValidationError as error:
+        text, _, place = str(error).partition(" - at `")
+        path = place.rstrip("`").removeprefix("$").removeprefix(".")
+        raise BadInput(f"{what}: {path}{': ' if path else ''}{text.replace('`', chr(39))}") from None
+
+
+def whole_floats_as_integers(value: Any) -> Any:
+    """JSON has one kind of number: `3.0` is 3."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    if isinstance(value, list):
+        return [whole_floats_as_integers(item) for item in value]
+    if isinstance(value, dict):
+        return {key: whole_floats_as_integers(item) for key, item in value.items()}
+    return value
+
+
+class _DuplicateKeyError(ValueError):
+    pass
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in seen:
+            raise _DuplicateKeyError(key)
+        seen[key] = value
+    return seen
+
+
+def _no_constants(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+_once = json.JSONDecoder(object_pairs_hook=_refuse_duplicates, parse_constant=_no_constants, parse_int=float)
+"""Looks for duplicates only; `parse_int=float` since Python's own integers refuse 5,000 digits with an error."""
+
+
+def _deeper_than(value: Any, depth: int) -> bool:
+    level = [value]
+    while level and depth >= 0:
+        depth -= 1
+        level = [
+            inner
+            for item in level
+            if isinstance(item, (dict, list))
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+    return bool(level)

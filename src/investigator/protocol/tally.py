@@ -1,0 +1,88 @@
+"""Stage 7: a pure fold over what comes back, until every targeted agent is in exactly one state.
+
+The same for any order and any repetition: for one agent found beats notfound, then failed or timeout (the later),
+cancelled, refused; whoever said nothing is expired (seen since publication) or offline (not seen).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+import orjson
+
+from investigator.protocol.result import Outcome, State
+
+STATES: Final[tuple[State, ...]] = (
+    "found",
+    "notfound",
+    "failed",
+    "timeout",
+    "cancelled",
+    "refused",
+    "expired",
+    "offline",
+)
+_RANK: Final[dict[State, int]] = {
+    "found": 6,
+    "notfound": 5,
+    "failed": 4,
+    "timeout": 4,
+    "cancelled": 3,
+    "refused": 2,
+    "expired": 1,
+    "offline": 0,
+}
+PROVISIONAL_CODES: Final = frozenset(("replayed",))
+"""A refusal with such a code says that the agent has the action already: its real outcome is there or on its way."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """The state of one action; `targeted` maps the ids of the agents that were expected to answer to their names."""
+
+    targeted: Mapping[str, str]
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+    def add(self, agent: str, outcome: Outcome) -> bool:
+        """Count an outcome; true where it changes the agent's. An agent that was not expected counts like the others."""
+        known = self.outcomes.get(agent)
+        if known is not None and _order(outcome) <= _order(known):
+            return False
+        self.outcomes[agent] = outcome
+        return True
+
+    def is_final(self, agent: str) -> bool:
+        """Whether nothing more is awaited from this agent."""
+        outcome = self.outcomes.get(agent)
+        return outcome is not None and outcome.code not in PROVISIONAL_CODES
+
+    def waiting(self, among: Collection[str]) -> set[str]:
+        """Those of these agents that are not final yet."""
+        return {agent for agent in among if not self.is_final(agent)}
+
+    def names(self) -> dict[str, str]:
+        """Every agent that was expected or that answered, id to name."""
+        return {**{agent: outcome.name for agent, outcome in self.outcomes.items()}, **self.targeted}
+
+    def states(self, *, seen_since: Collection[str] = ()) -> dict[str, State]:
+        """The state of each agent, as if nothing more came; `seen_since` are those seen after publication."""
+        return {
+            agent: outcome.state
+            if (outcome := self.outcomes.get(agent)) is not None
+            else ("expired" if agent in seen_since else "offline")
+            for agent in self.names()
+        }
+
+    def counts(self, *, seen_since: Collection[str] = ()) -> dict[State, int]:
+        """How many agents are in each state, in the order of `STATES`, without the zeros."""
+        counted = Counter(self.states(seen_since=seen_since).values())
+        return {state: counted[state] for state in STATES if counted[state]}
+
+
+def _order(outcome: Outcome) -> tuple[int, float, bytes]:
+    """A total order, so that the fold gives the same whatever came first."""
+    return (_RANK[outcome.state], outcome.finished_s, orjson.dumps(msgspec.to_builtins(outcome)))
