@@ -23,6 +23,12 @@ lint: $(VENV)/.dev   ## formatting, rules, types, one-way imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+zipapp: $(VENV)/.dev ## dist/investigator.pyz: all of it in one file, for this Python
+	$(BIN)/python tools/zipapp.py
+
+bench: $(VENV)/.dev  ## what starting costs
+	$(BIN)/python bench/start.py
+
 format: $(VENV)/.dev ## let ruff format and fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .

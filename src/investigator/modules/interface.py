@@ -65,6 +65,8 @@ class Context:
     """What relative paths start from; operations from other hosts have none (see `Module.check`)."""
     now: float = field(default_factory=time.time)
     """The start of the run, seconds since 1970."""
+    result_bytes: int = 15 << 20
+    """How large the result's JSON may become; a module with more to say cuts it and says so in `Result.errors`."""
     stopping: Any = None
     """Reserved for a callable that says whether the asker has given up; None: nobody can."""
 
@@ -102,11 +104,31 @@ def load_parameters(module: Module[P], parameters: Any, *, local: bool = False) 
     """
     name = module.spec.name
     try:
-        loaded = msgspec.convert(whole_floats_as_integers(parameters), module.spec.parameters)
+        given = whole_floats_as_integers(parameters)
+        given = _without_nulls(given, msgspec.inspect.type_info(module.spec.parameters))
+        loaded = msgspec.convert(given, module.spec.parameters)
     except msgspec.ValidationError as error:
         raise BadParameters(f"module {name}: {_readable(str(error), module.spec.parameters)}") from None
     module.check(loaded, local=local)  # type: ignore[arg-type]
     return loaded  # type: ignore[return-value]
+
+
+def _without_nulls(value: Any, info: msgspec.inspect.Type) -> Any:
+    """A struct's member that is null counts as absent: MIG writes `null` for every list that was never filled."""
+    if isinstance(info, msgspec.inspect.Metadata):
+        return _without_nulls(value, info.type)
+    if isinstance(info, msgspec.inspect.StructType) and isinstance(value, dict):
+        known = {item.encode_name: item.type for item in info.fields}
+        return {
+            key: _without_nulls(item, known[key]) if key in known else item
+            for key, item in value.items()
+            if item is not None or key not in known
+        }
+    if isinstance(info, msgspec.inspect.DictType) and isinstance(value, dict):
+        return {key: _without_nulls(item, info.value_type) for key, item in value.items()}
+    if isinstance(info, msgspec.inspect.ListType) and isinstance(value, list):
+        return [_without_nulls(item, info.item_type) for item in value]
+    return value
 
 
 def _readable(problem: str, parameters: type[msgspec.Struct]) -> str:

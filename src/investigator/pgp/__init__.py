@@ -1,0 +1,11 @@
+"""OpenPGP: who signed these bytes, by a strict policy; and signing them. The only place that imports PGPy.
+
+`policy` is the numbered list to read first. `framing`, `key`, `signature` and `certificate_file` take bytes apart,
+`certificate` judges by time, `keyring` answers, `folder` keeps a keyring as current as its files. `signer` signs, with gpg
+or with a key file, of which `secret` knows the format. `arithmetic` is where PGPy computes.
+"""
+
+from investigator.pgp.keyring import Keyring, Listed, Verified
+from investigator.pgp.policy import Policy, SignatureRefused
+
+__all__ = ["Keyring", "Listed", "Policy", "SignatureRefused", "Verified"]

@@ -9,14 +9,16 @@ A module's entry replaces `default`, nothing is merged. Weights of the distinct 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
 from investigator.errors import BadInput
 from investigator.protocol.codec import convert, strict_loads
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
 
 MAX_ACL_BYTES: Final = 4 << 20
 _FINGERPRINT = re.compile(r"[0-9A-F]{40}")

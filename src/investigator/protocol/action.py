@@ -14,21 +14,25 @@ import orjson
 
 from investigator.errors import BadInput
 from investigator.protocol.codec import convert, strict_loads
+from investigator.protocol.sealing import can_seal_to
 
 MAX_ACTION_BYTES: Final = 768 * 1024
 MAX_NAME_CHARACTERS: Final = 2048
 MAX_TARGET_CHARACTERS: Final = 2048
+MAX_MODULE_CHARACTERS: Final = 100
 MAX_OPERATIONS: Final = 1000
 MAX_LIFE: Final = timedelta(days=30)
 """How long the stream keeps an action; a longer one is refused at the console and by agents alike."""
 MAX_OPENED_PARAMETER_BYTES: Final = 64 << 20
 _ID = re.compile(r"[0-9a-f]{32}")
+_YEARS = range(1970, 9999)
+"""In these, no zone moves a time out of what Python's clock and calendar can tell."""
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One module and what it is asked."""
 
-    module: str
+    module: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_MODULE_CHARACTERS)]
     parameters: Any = {}
     is_compressed: bool = False
     """MIG's: `parameters` is then a text, base64(gzip(JSON)); opened only after the gate has admitted the action."""
@@ -51,7 +55,18 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise BadInput(f"operation {self.module}: parameters inflate to over {MAX_OPENED_PARAMETER_BYTES:,} bytes")
         if not inflater.eof:
             raise BadInput(f"operation {self.module}: compressed parameters are cut short")
+        if inflater.unused_data:
+            raise BadInput(f"operation {self.module}: something follows the compressed parameters")
         return strict_loads(text, what=f"operation {self.module}", max_bytes=MAX_OPENED_PARAMETER_BYTES)
+
+
+def compressed(operation: Operation) -> Operation:
+    """The same operation with its parameters as MIG compresses them."""
+    if operation.is_compressed:
+        return operation
+    deflater = zlib.compressobj(9, wbits=31)
+    packed = deflater.compress(orjson.dumps(operation.parameters)) + deflater.flush()
+    return Operation(module=operation.module, parameters=base64.b64encode(packed).decode(), is_compressed=True)
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,13 +92,23 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return orjson.dumps(document, option=orjson.OPT_UTC_Z)
 
 
+def is_action_id(text: str) -> bool:
+    """Whether it has the shape of an action's id: 32 lower-case hexadecimal digits."""
+    return _ID.fullmatch(text) is not None
+
+
 def parse_action(text: bytes) -> Action:
     """Read signed bytes: exact keys, no duplicates, no unknown key, only what makes sense.
 
     Raises:
         BadInput: what and where, in one line.
     """
-    action = convert(strict_loads(text, what="action", max_bytes=MAX_ACTION_BYTES), Action, what="action")
+    document = strict_loads(text, what="action", max_bytes=MAX_ACTION_BYTES)
+    if (
+        not isinstance(document, dict) or "type" not in document
+    ):  # a default must not make an action of other signed JSON
+        raise BadInput("action: type: missing; it must be 'action'")
+    action = convert(document, Action, what="action")
     check_action(action)
     return action
 
@@ -94,14 +119,17 @@ def check_action(action: Action) -> None:
     Raises:
         BadInput: the first that is broken.
     """
-    if not _ID.fullmatch(action.id):
+    if not is_action_id(action.id):
         raise BadInput("action: id: not 32 hexadecimal digits")
+    for key, moment in (("validfrom", action.validfrom), ("expireafter", action.expireafter)):
+        if moment.year not in _YEARS:
+            raise BadInput(f"action: {key}: the year {moment.year}; {_YEARS[0]} to {_YEARS[-1]} are taken")
     if action.expireafter <= action.validfrom:
         raise BadInput("action: expireafter: not later than validfrom")
     if action.expireafter - action.validfrom > MAX_LIFE:
         raise BadInput(f"action: expireafter: more than {MAX_LIFE.days} days after validfrom")
-    if action.sealto is not None:
-        sealing_key(action.sealto)
+    if action.sealto is not None and not can_seal_to(sealing_key(action.sealto)):
+        raise BadInput("action: sealto: a point of low order, which no key pair has")
 
 
 def sealing_key(text: str) -> bytes:

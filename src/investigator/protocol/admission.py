@@ -6,16 +6,19 @@ agent's trust, facts, ledger and clock, and records what it says.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from investigator.errors import BadInput, BadTarget, Refused
-from investigator.protocol.acl import Acl
 from investigator.protocol.action import Action, parse_action
 from investigator.protocol.envelope import decode_envelope
-from investigator.protocol.target import judge, parse_condition
+from investigator.protocol.target import Ledger, judge, parse_condition
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping
+
+    from investigator.protocol.acl import Acl
 
 CLOCK_SKEW_S: Final = 120
 """How far an investigator's clock may be ahead of ours."""
@@ -51,6 +54,8 @@ class Host:
     """The agent's facts, the row that a target is judged on."""
     ledger: Container[str]
     """Digests of the actions that were admitted before."""
+    came_to: Ledger | None = None
+    """Whether an earlier action (by its id) found something here, or nothing: for `--target-found`."""
     newest_signature_s: int = 0
     """The newest signature time among accepted actions: time never goes back behind it."""
     not_signed_before_s: int = 0
@@ -93,7 +98,9 @@ class _Said:
     problems: list[str] = field(default_factory=list)
 
 
-def admit(raw: bytes, host: Host, *, action_id: str, now_s: float) -> Admitted | Refusal:
+def admit(  # noqa: C901, PLR0911 - one list of checks, one after the other, is what makes it auditable
+    raw: bytes, host: Host, *, action_id: str, now_s: float
+) -> Admitted | Refusal:
     """Judge an envelope as it came from the wire, under the action id that its subject names."""
     # 1. An envelope, within its size. Nothing in it is believed yet.
     try:
@@ -101,6 +108,8 @@ def admit(raw: bytes, host: Host, *, action_id: str, now_s: float) -> Admitted |
     except BadInput as error:
         return Refusal(code="malformed", reason=str(error))
     digest = envelope.digest
+    # The clock never counts as earlier than a signature that was accepted: set back, it reopens nothing.
+    now_s = max(now_s, host.newest_signature_s)
 
     # 2. Keys that we trust signed these very bytes. Whoever made several signatures counts once; what does not verify
     #    counts nothing, so that appending rubbish cannot spoil a good action.
@@ -123,32 +132,34 @@ def admit(raw: bytes, host: Host, *, action_id: str, now_s: float) -> Admitted |
         return refuse("subject", f"action {action.id} came under another id")
 
     # 4. Their weights suffice for every operation: by our list, not by its claim.
-    shortages = host.acl.shortages((operation.module for operation in action.operations), signers)
+    modules = [operation.module for operation in action.operations]
+    shortages = host.acl.shortages(modules, signers)
     if shortages:
         return refuse("permission", "; ".join(map(str, [*shortages, *said.problems])))
 
-    # 5. It is valid now. The clock never counts as earlier than a signature that was accepted: set back, it reopens nothing.
-    now = datetime.fromtimestamp(max(now_s, host.newest_signature_s), UTC)
-    if now < action.validfrom and now_s + CLOCK_SKEW_S < action.validfrom.timestamp():
+    # 5. It is valid now, give or take an investigator's clock that is a little ahead.
+    now = datetime.fromtimestamp(now_s, UTC)
+    if now_s + CLOCK_SKEW_S < action.validfrom.timestamp():
         return refuse("not-yet-valid", f"valid from {_text(action.validfrom)}; this host's clock says {_text(now)}")
     if now >= action.expireafter:
         return refuse("expired", f"expired {_text(action.expireafter)}; this host's clock says {_text(now)}")
 
     # 6. It is for us: the condition is inside the signed bytes, and judged on our own facts.
     try:
-        meant = judge(condition, host.row, now)
-    except Refused as error:
+        meant = judge(condition, host.row, now, host.came_to)
+    except BadTarget as error:  # a cast that fails on our facts: PostgreSQL would give no verdict either
         return refuse("target", str(error))
     if meant is not True:
         return refuse("not-targeted", "the target does not hold here")
 
-    # 7. It never ran here.
-    newest_s = max(said.signers.values())
+    # 7. It never ran here. Where the ledger was lost, only signatures made since count: a new one by somebody without
+    #    weight must not bring back what ran before.
     if digest in host.ledger:
         return refuse("replayed", "this action was admitted before")
-    if newest_s < host.not_signed_before_s:
+    since = [signer for signer, created in said.signers.items() if created >= host.not_signed_before_s]
+    if host.acl.shortages(modules, since):
         return refuse("replayed", "the ledger was lost, and the action was signed before this agent started")
-    return Admitted(action, digest, signers, newest_s, _by=_GATE)
+    return Admitted(action, digest, signers, max(said.signers.values()), _by=_GATE)
 
 
 def _who_signed(data: bytes, signatures: tuple[str, ...], keyring: Keyring, now_s: int) -> _Said:

@@ -11,14 +11,16 @@ import orjson
 from investigator.errors import BadInput
 
 MAX_DEPTH: Final = 100
+MAX_COMPLAINT_CHARACTERS: Final = 300
+"""What is wrong is told in one line of at most so many: the culprit may be a key of a megabyte, or full of line feeds."""
 T = TypeVar("T")
 
 
 def strict_loads(text: bytes, *, what: str, max_bytes: int) -> Any:
     """Decode JSON that may come from an attacker.
 
-    orjson settles encoding, syntax and NaN; a second pass by the standard library finds duplicate keys, which two
-    readers could resolve differently, and what is nested deeper than anything we write.
+    orjson settles encoding, syntax and NaN, and depth is checked next; a second pass by the standard library finds
+    duplicate keys, which two readers could resolve differently.
 
     Raises:
         BadInput: `what` and the place; also for more than `max_bytes`.
@@ -29,14 +31,12 @@ def strict_loads(text: bytes, *, what: str, max_bytes: int) -> Any:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise BadInput(f"{what}: no JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
-    try:
-        _once.decode(text.decode())
-    except RecursionError:
-        raise BadInput(f"{what}: nested too deep") from None
-    except _DuplicateKeyError as error:
-        raise BadInput(f"{what}: the key {error.args[0]!r} stands twice in one object") from None
     if _deeper_than(value, MAX_DEPTH):
         raise BadInput(f"{what}: nested deeper than {MAX_DEPTH}")
+    try:
+        _once.decode(text.decode())
+    except _DuplicateKeyError as error:
+        raise BadInput(f"{what}: the key {error.args[0][:80]!r} stands twice in one object") from None
     return value
 
 
@@ -51,13 +51,19 @@ def convert(value: Any, shape: type[T], *, what: str) -> T:
     except msgspec.ValidationError as error:
         text, _, place = str(error).partition(" - at `")
         path = place.rstrip("`").removeprefix("$").removeprefix(".")
-        raise BadInput(f"{what}: {path}{': ' if path else ''}{text.replace('`', chr(39))}") from None
+        raise BadInput(f"{what}: {one_line(path + ': ' * bool(path) + text.replace('`', chr(39)))}") from None
+
+
+def one_line(text: str, *, at_most: int = MAX_COMPLAINT_CHARACTERS) -> str:
+    """A complaint that quotes what others wrote, cut, and without anything that breaks a line or drives a terminal."""
+    cut = text if len(text) <= at_most else text[: at_most - 1] + "…"
+    return cut if cut.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
 
 
 def whole_floats_as_integers(value: Any) -> Any:
-    """JSON has one kind of number: `3.0` is 3."""
+    """JSON has one kind of number: `3.0` is 3. Beyond 64 bits it stays as it is: as an integer it could not be written again."""
     if isinstance(value, float):
-        return int(value) if value.is_integer() else value
+        return int(value) if value.is_integer() and abs(value) < 1 << 63 else value
     if isinstance(value, list):
         return [whole_floats_as_integers(item) for item in value]
     if isinstance(value, dict):
@@ -87,13 +93,11 @@ _once = json.JSONDecoder(object_pairs_hook=_refuse_duplicates, parse_constant=_n
 
 
 def _deeper_than(value: Any, depth: int) -> bool:
+    """Whether it has more than so many objects and lists within each other."""
     level = [value]
-    while level and depth >= 0:
-        depth -= 1
-        level = [
-            inner
-            for item in level
-            if isinstance(item, (dict, list))
-            for inner in (item.values() if isinstance(item, dict) else item)
-        ]
-    return bool(level)
+    for _ in range(depth + 1):
+        level = [item for item in level if isinstance(item, (dict, list))]
+        if not level:
+            return False
+        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
+    return True

@@ -46,7 +46,7 @@ class Heartbeat(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     s: int = 0
     """The stream sequence of the last action seen."""
     r: int = 0
-    """Refusals of what no trusted key signed that were counted instead of answered."""
+    """Refusals that were counted instead of answered: too many of what no trusted key signed, or said before."""
     x: bool = False
     """The agent is stopping: from now on it is offline."""
 

@@ -18,8 +18,12 @@ MAX_PROGRAM_BYTES: Final = 64 << 20
 """RE2's memory for one compiled pattern and its automaton caches; a pattern that needs more is refused."""
 
 
-def compile_regex(pattern: str, *, ignore_case: bool = False, dot_nl: bool = False) -> Any:
+def compile_regex(
+    pattern: str, *, ignore_case: bool = False, dot_nl: bool = False, memory_bytes: int = MAX_PROGRAM_BYTES
+) -> Any:
     """Compile for `.search(bytes)`, `.match` and `.finditer` of google-re2.
+
+    `memory_bytes` is what the program and its automaton's caches may take while it runs.
 
     Raises:
         BadRegex: with the reason and the position, in characters from 0.
@@ -34,7 +38,7 @@ def compile_regex(pattern: str, *, ignore_case: bool = False, dot_nl: bool = Fal
     options.log_errors = False
     options.case_sensitive = not ignore_case
     options.dot_nl = dot_nl
-    options.max_mem = MAX_PROGRAM_BYTES
+    options.max_mem = memory_bytes
     try:
         return re2.compile(pattern, options)
     except re2.error as error:

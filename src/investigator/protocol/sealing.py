@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from investigator.errors import Refused
 
 _SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
+_PROBE: Final = X25519PrivateKey.from_private_bytes(bytes(range(32)))
+"""No secret: any private key comes to zero with a point of low order, and with no other."""
 
 
 class NotSealedToUs(Refused):
@@ -31,6 +33,18 @@ def generate_sealing_key() -> bytes:
 def public_sealing_key(private: bytes) -> bytes:
     """What goes into an action's `sealto`."""
     return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+
+
+def can_seal_to(public: bytes) -> bool:
+    """Whether a box can be sealed to these 32 bytes: not to a point of low order, with which every secret is zero.
+
+    RFC 7748 §6.1; whoever writes such a `sealto` must not stop agents at answering.
+    """
+    try:
+        _PROBE.exchange(X25519PublicKey.from_public_bytes(public))
+    except ValueError:
+        return False
+    return True
 
 
 def seal(public: bytes, content: bytes, *, context: bytes) -> bytes:

@@ -40,9 +40,14 @@ Route = tuple[str, ...]
 """Whom a subject reaches: `("all",)`, `("os", os)`, `("tag", key, value)` or `("agent", agent id)`."""
 
 
+def route_subject(route: Route) -> str:
+    """The subject of these agents, without the action's id at its end."""
+    return ".".join(("mig", "action", route[0], *map(token, route[1:])))
+
+
 def action_subject(route: Route, action_id: str) -> str:
     """Where an action for these agents is published."""
-    return ".".join(("mig", "action", route[0], *map(token, route[1:]), token(action_id)))
+    return f"{route_subject(route)}.{token(action_id)}"
 
 
 def agent_routes(agent_id: str, os: str, tags: dict[str, str]) -> tuple[Route, ...]:
@@ -52,7 +57,7 @@ def agent_routes(agent_id: str, os: str, tags: dict[str, str]) -> tuple[Route, .
 
 def subscription(route: Route) -> str:
     """What an agent subscribes to, to hear the actions of this route."""
-    return ".".join(("mig", "action", route[0], *map(token, route[1:]), "*"))
+    return f"{route_subject(route)}.*"
 
 
 def result_subject(action_id: str, agent_id: str) -> str:

@@ -7,14 +7,16 @@ cancelled, refused; whoever said nothing is expired (seen since publication) or 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import orjson
 
-from investigator.protocol.result import Outcome, State
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from investigator.protocol.result import Outcome, State
 
 STATES: Final[tuple[State, ...]] = (
     "found",
@@ -58,7 +60,7 @@ class Tally:
     def is_final(self, agent: str) -> bool:
         """Whether nothing more is awaited from this agent."""
         outcome = self.outcomes.get(agent)
-        return outcome is not None and outcome.code not in PROVISIONAL_CODES
+        return outcome is not None and not _is_provisional(outcome)
 
     def waiting(self, among: Collection[str]) -> set[str]:
         """Those of these agents that are not final yet."""
@@ -83,6 +85,15 @@ class Tally:
         return {state: counted[state] for state in STATES if counted[state]}
 
 
-def _order(outcome: Outcome) -> tuple[int, float, bytes]:
-    """A total order, so that the fold gives the same whatever came first."""
-    return (_RANK[outcome.state], outcome.finished_s, orjson.dumps(msgspec.to_builtins(outcome)))
+def _is_provisional(outcome: Outcome) -> bool:
+    return outcome.state == "refused" and outcome.code in PROVISIONAL_CODES
+
+
+def _order(outcome: Outcome) -> tuple[int, bool, float, bytes]:
+    """A total order, so that the fold gives the same whatever came first; a final answer is never made provisional."""
+    return (
+        _RANK[outcome.state],
+        not _is_provisional(outcome),
+        outcome.finished_s,
+        orjson.dumps(msgspec.to_builtins(outcome)),
+    )

@@ -1,0 +1,10 @@
+"""Why the zipapp cannot start."""
+
+from __future__ import annotations
+
+EXIT_CODE = 5
+"""The same as `investigator.errors.DeploymentError`'s, which cannot be imported yet."""
+
+
+class CannotStart(Exception):  # noqa: N818 - as in `investigator.errors`: named by what it says
+    """One line for stderr; the zipapp leaves with `EXIT_CODE`."""

@@ -1,0 +1,125 @@
+"""What the agent, its fork server and a worker say to each other, over Unix sockets that they inherit.
+
+Agent and fork server exchange records of one size; a record that starts an operation carries two descriptors
+(SCM_RIGHTS): the worker's socket and its standard error. Agent and worker exchange one frame each way: a length of four
+bytes, big-endian, and that many bytes of JSON.
+"""
+
+from __future__ import annotations
+
+import array
+import enum
+import os
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from investigator.agent.limits import Limits  # noqa: TC001 - msgspec reads the annotations
+from investigator.protocol.result import Result  # noqa: TC001 - likewise
+
+MARK: Final = "INVESTIGATOR_WORKERS"
+"""The environment variable that marks a fork server and what came of it; it is written and never obeyed."""
+FRAME_HEAD: Final = struct.Struct(">I")
+REQUEST_BYTES: Final = 64 << 20
+"""The largest request; an action is far smaller, but what it carries compressed may have been opened."""
+_RECORD: Final = struct.Struct("<B3xIIidQ")
+
+
+class Kind(enum.IntEnum):
+    """What a record says."""
+
+    READY = 1
+    """Fork server: everything is loaded."""
+    RUN = 2
+    """Agent: start `operation`; kill it at `deadline_s`, or when it has more than `number` processes."""
+    KILL = 3
+    """Agent: end `operation`."""
+    ENDED = 4
+    """Fork server: `operation` ended by itself, with the exit `status`; its peak memory was `number` bytes."""
+    DEADLINE = 5
+    """Fork server: it was killed at its deadline."""
+    PROCESSES = 6
+    """Fork server: it was killed for its `number` processes."""
+    KILLED = 7
+    """Fork server: it was killed as asked."""
+    NOT_STARTED = 8
+    """Fork server: no process could be forked; `status` is the errno."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One record. `status` is as `os.waitstatus_to_exitcode` has it, `deadline_s` on `time.monotonic()`'s scale.
+
+    In all that end an operation, `left` counts its processes that would not go within the fork server's patience.
+    """
+
+    kind: Kind
+    operation: int = 0
+    left: int = 0
+    status: int = 0
+    deadline_s: float = 0.0
+    number: int = 0
+
+    def pack(self) -> bytes:
+        """Its bytes."""
+        return _RECORD.pack(self.kind, self.operation, self.left, self.status, self.deadline_s, self.number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a worker is asked for."""
+
+    module: str
+    parameters: Any
+    deadline_s: float
+    folder: str
+    local: bool
+    limits: Limits
+
+
+class Answer(msgspec.Struct, kw_only=True):
+    """What a worker says of an operation: why it failed, or "" with the module's own result."""
+
+    code: str
+    result: Result
+
+
+def send_record(control: socket.socket, record: Record, descriptors: tuple[int, ...] = ()) -> None:
+    """Send a record, whole.
+
+    Raises:
+        OSError: the other side is gone, or (BlockingIOError) reads no more.
+    """
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+    control.sendmsg([record.pack()], ancillary)
+
+
+def receive_record(control: socket.socket) -> tuple[Record, list[int]] | None:
+    """The next record with its descriptors; None when the other side is gone.
+
+    A record is sent by one call and is far smaller than a socket's buffer, so it arrives whole.
+
+    Raises:
+        BlockingIOError: the socket does not block and there is none yet.
+    """
+    try:
+        data, ancillary, _, _ = control.recvmsg(_RECORD.size, socket.CMSG_SPACE(2 * array.array("i").itemsize))
+    except ConnectionError:
+        return None
+    if len(data) < _RECORD.size:
+        return None
+    descriptors = array.array("i")
+    for level, kind, content in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
+    kind, operation, left, status, deadline_s, number = _RECORD.unpack(data)
+    for descriptor in descriptors:
+        # no program that a module starts shall hold an operation's socket
+        os.set_inheritable(descriptor, False)  # noqa: FBT003 - it takes no keywords
+    record = Record(
+        kind=Kind(kind), operation=operation, left=left, status=status, deadline_s=deadline_s, number=number
+    )
+    return record, descriptors.tolist()

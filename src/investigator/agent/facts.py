@@ -1,0 +1,114 @@
+"""What this host is: the agent's own row of the agents table."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import threading
+from typing import Any, Final
+
+import psutil
+
+from investigator import __version__
+
+_OS: Final = {"Linux": "linux", "Darwin": "darwin", "Windows": "windows"}
+_ARCH: Final = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64", "i386": "386", "i686": "386"}
+NAME_LOOKUP_S: Final = 2.0
+
+
+def host_name() -> str:
+    """This host's name, fully qualified if known within two seconds (a resolver that is away must not stop the agent)."""
+    short = socket.gethostname()
+    answer: list[str] = []
+    lookup = threading.Thread(target=lambda: answer.append(socket.getfqdn(short)), daemon=True)
+    lookup.start()
+    lookup.join(NAME_LOOKUP_S)
+    return answer[0] if answer and answer[0] not in ("", "localhost", "localhost.localdomain") else short
+
+
+def gather_row(*, agent: str, name: str, tags: dict[str, str], started: str) -> dict[str, Any]:
+    """The row: columns as targets know them; times are RFC 3339. `status` and `heartbeattime` are the console's to say."""
+    system = _OS.get(platform.system(), platform.system().lower())
+    arch = _ARCH.get(platform.machine().lower(), platform.machine().lower())
+    ident = _ident(system)
+    found = addresses()
+    return {
+        "id": agent,
+        "name": name,
+        "queueloc": f"{system}.{agent}",
+        "os": system,
+        "arch": arch,
+        "ident": ident,
+        "mode": "daemon",
+        "version": __version__,
+        "pid": os.getpid(),
+        "publicip": "",
+        "addresses": found,
+        "environment": {
+            "init": _init(),
+            "ident": ident,
+            "os": system,
+            "arch": arch,
+            "isproxied": False,
+            "addresses": found,
+            "publicip": "",
+            "modules": _modules(),
+        },
+        "tags": tags,
+        "starttime": started,
+    }
+
+
+def addresses() -> list[str]:
+    """Addresses of the interfaces that are up, without loopback, as `172.21.0.3/20`, sorted."""
+    found = set()
+    for items in psutil.net_if_addrs().values():
+        for item in items:
+            if item.family not in (socket.AF_INET, socket.AF_INET6):
+                continue
+            address = item.address.partition("%")[0]
+            if address.startswith("127.") or address == "::1":
+                continue
+            found.add(address + _prefix(item.netmask))
+    return sorted(found)
+
+
+def _prefix(netmask: str | None) -> str:
+    if not netmask:
+        return ""
+    family = socket.AF_INET6 if ":" in netmask else socket.AF_INET
+    try:
+        return f"/{sum(byte.bit_count() for byte in socket.inet_pton(family, netmask))}"
+    except OSError:
+        return ""
+
+
+def _ident(system: str) -> str:
+    """Such as `Debian 12 bookworm`."""
+    if system != "linux":
+        return f"{platform.system()} {platform.release()}"
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        return f"Linux {platform.release()}"
+    words = (
+        release.get("NAME", "Linux").removesuffix(" GNU/Linux"),
+        release.get("VERSION_ID"),
+        release.get("VERSION_CODENAME"),
+    )
+    return " ".join(word for word in words if word)
+
+
+def _init() -> str:
+    """What the first process is."""
+    try:
+        return os.path.basename(psutil.Process(1).name())
+    except psutil.Error:
+        return ""
+
+
+def _modules() -> list[str]:
+    from investigator.modules import MODULES
+
+    return sorted(MODULES)

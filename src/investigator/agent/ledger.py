@@ -1,0 +1,110 @@
+"""Which actions were admitted here, so that each runs once, whoever sends it how often.
+
+Only admission enters the ledger: a refused copy, say with a signature cut off, leaves the real one free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from investigator.agent.database import database_errors, transaction
+from investigator.protocol.admission import CLOCK_SKEW_S, Admitted
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from investigator.protocol.result import State
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS admitted (
+    digest TEXT PRIMARY KEY, action TEXT NOT NULL, sealto TEXT, signed_s INTEGER NOT NULL,
+    expires_s REAL NOT NULL, state TEXT
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS by_action ON admitted (action);
+"""
+_WHAT: Final = "the ledger"
+KEEP_AFTER_EXPIRY_S: Final = 90 * 86_400
+"""Long after its expiry an entry cannot be replayed; it stays for `--target-found`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An action that was admitted, and whose run ended with the agent."""
+
+    digest: str
+    action: str
+    sealto: str | None
+
+
+class Ledger:
+    """A container of digests, on the disk before the run starts (`synchronous=FULL`).
+
+    Every method raises `DeploymentError` where the database cannot be read or written; nothing may run then.
+    """
+
+    def __init__(self, database: sqlite3.Connection, *, key_is_new: bool, now_s: int) -> None:
+        """Open; an old key with a new ledger means that the ledger was lost."""
+        self._database = database
+        with database_errors(_WHAT):
+            database.executescript(_SCHEMA)
+        if self._about("made_s") is None:
+            lost = 0 if key_is_new else now_s - CLOCK_SKEW_S
+            self._execute("INSERT INTO about VALUES ('made_s', ?), ('not_signed_before_s', ?)", now_s, lost)
+        # never by this host's clock: one that is far ahead for a day would clear the way for replays
+        self._execute("DELETE FROM admitted WHERE expires_s < ?", self.newest_signature_s - KEEP_AFTER_EXPIRY_S)
+
+    def __contains__(self, digest: object) -> bool:
+        """Whether an action with this digest was admitted before."""
+        return bool(self._execute("SELECT 1 FROM admitted WHERE digest = ?", digest))
+
+    @property
+    def newest_signature_s(self) -> int:
+        """The newest signature time among accepted actions, seconds since 1970; 0 for none."""
+        return self._about("newest_signature_s") or 0
+
+    @property
+    def not_signed_before_s(self) -> int:
+        """Signatures older than this are refused: 120 s before the start that found the ledger lost; else 0."""
+        return self._about("not_signed_before_s") or 0
+
+    def enter(self, admitted: Admitted) -> None:
+        """Record an admission; on return it is on the disk, and the run may start.
+
+        Raises:
+            DeploymentError: it could not be written; the action must not run.
+        """
+        action = admitted.action
+        with transaction(self._database, _WHAT):
+            self._database.execute(
+                "INSERT INTO admitted VALUES (?, ?, ?, ?, ?, NULL)",
+                (admitted.digest, action.id, action.sealto, admitted.signed_s, action.expireafter.timestamp()),
+            )
+            self._database.execute(
+                "INSERT INTO about VALUES ('newest_signature_s', ?) "
+                "ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
+                (admitted.signed_s,),
+            )
+
+    def finish(self, digest: str, state: State) -> None:
+        """Record how the run ended."""
+        self._execute("UPDATE admitted SET state = ? WHERE digest = ?", state, digest)
+
+    def unfinished(self) -> list[Unfinished]:
+        """What was running when the agent ended; none of it runs again."""
+        rows = self._execute("SELECT digest, action, sealto FROM admitted WHERE state IS NULL")
+        return [Unfinished(*row) for row in rows]
+
+    def came_to(self, action: str, found: bool) -> bool:
+        """Whether this action ran here and found something, or (with `found` false) ran and found nothing."""
+        state = "found" if found else "notfound"
+        return bool(self._execute("SELECT 1 FROM admitted WHERE action = ? AND state = ?", action, state))
+
+    def _about(self, name: str) -> int | None:
+        rows = self._execute("SELECT value FROM about WHERE name = ?", name)
+        return int(rows[0][0]) if rows else None
+
+    def _execute(self, query: str, *values: Any) -> list[Any]:
+        with database_errors(_WHAT):
+            return self._database.execute(query, values).fetchall()

@@ -1,0 +1,98 @@
+"""The agent as a process: settings, state, trust, workers and connection put together, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+
+from investigator.agent.facts import host_name
+from investigator.agent.limits import Limits
+from investigator.agent.runner import Runner
+from investigator.agent.service import Agent
+from investigator.agent.state import AgentState
+from investigator.agent.trust import load_trust
+from investigator.broker.connection import connect
+from investigator.broker.credentials import Credentials
+from investigator.config import AgentConfig, load_agent
+from investigator.protocol.subjects import token
+
+
+async def serve(home: Path, *, name: str, tags: dict[str, str], state: Path | None, verbose: bool) -> None:
+    """Run the agent of this host until SIGINT or SIGTERM.
+
+    Raises:
+        DeploymentError: configuration, keyring, ACL or state is missing or not to be trusted.
+        BadInput: one of them is wrong.
+    """
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+    config = load_agent(home)
+    config = msgspec.structs.replace(config, tags={**config.tags, **tags})
+    name = name or config.name or host_name()
+    trust = load_trust(config)
+    for warning in trust.warnings:
+        logging.getLogger(__name__).warning("%s", warning)
+    credentials = Credentials.load(config.broker.credentials)
+    with AgentState(state or home / "agents" / token(name)) as opened:
+        async with Runner(_limits(config), mark=opened.identity.id) as runner:
+            agent = Agent(config, opened, trust, runner, name=name)
+            await _serve(agent, config, credentials)
+
+
+async def _serve(agent: Agent, config: AgentConfig, credentials: Credentials) -> None:
+    stopping = _when_stopped(asyncio.current_task())
+
+    def ready() -> None:
+        print(f"agent {agent.name} ({agent.id}) connected to {config.broker.url}", flush=True)
+
+    connecting = connect(
+        config.broker.url,
+        credentials,
+        name=agent.id,
+        inbox=f"_INBOX.{agent.id}",
+        on_state=agent.notice,
+        give_up_after_s=None,
+    )
+    try:
+        broker = await connecting
+        try:
+            await agent.run(broker, ready=ready)
+        finally:
+            await broker.close()
+    except asyncio.CancelledError:
+        if not stopping.is_set():
+            raise
+        print(f"agent {agent.name} stopped", flush=True)
+
+
+def _when_stopped(task: asyncio.Task[None] | None) -> asyncio.Event:
+    """Cancel the task at the first SIGINT or SIGTERM; the event says that it was that."""
+    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+
+    def stop(number: signal.Signals) -> None:
+        stopping.set()
+        loop.remove_signal_handler(number)
+        if task is not None:
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, stop, number)
+    return stopping
+
+
+def _limits(config: AgentConfig) -> Limits:
+    return Limits(
+        wall_clock_s=config.module_timeout_s,
+        memory_bytes=config.module_memory_bytes,
+        output_bytes=config.module_result_bytes,
+    )

@@ -1,0 +1,76 @@
+"""What this agent has to say and the stream has not acknowledged yet: on the disk before it is first published."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from investigator.agent.database import database_errors, transaction
+from investigator.errors import DeploymentError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS outbox (id TEXT PRIMARY KEY, subject TEXT NOT NULL, payload BLOB NOT NULL);
+"""
+_WHAT: Final = "the outbox"
+MAX_OUTBOX_BYTES: Final = 512 << 20
+"""What a host gives to results that no broker takes; beyond it new ones are refused, and that is answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A payload for a subject; its id is SHA-256 of its exact bytes, which nobody else can guess and use up."""
+
+    id: str
+    subject: str
+    payload: bytes
+
+
+class Outbox:
+    """Letters, oldest first, until each is acknowledged."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        """Open the table in the agent's database."""
+        self._database = database
+        with database_errors(_WHAT):
+            database.executescript(_SCHEMA)
+
+    def add(self, subject: str, payloads: Sequence[bytes]) -> list[Letter]:
+        """Keep payloads for this subject, all or none; on return they are on the disk.
+
+        Raises:
+            DeploymentError: the disk, or the outbox, is full.
+        """
+        letters = [Letter(hashlib.sha256(payload).hexdigest(), subject, payload) for payload in payloads]
+        with transaction(self._database, _WHAT):
+            (size,) = self._database.execute("SELECT coalesce(sum(length(payload)), 0) FROM outbox").fetchone()
+            if size + sum(map(len, payloads)) > MAX_OUTBOX_BYTES:
+                raise DeploymentError(f"the outbox is full: {size:,} bytes wait for the broker")
+            self._database.executemany(
+                "INSERT OR IGNORE INTO outbox VALUES (?, ?, ?)",
+                [(letter.id, letter.subject, letter.payload) for letter in letters],
+            )
+        return letters
+
+    def pending(self, *, at_most: int = 64) -> list[Letter]:
+        """The oldest letters.
+
+        Raises:
+            DeploymentError: the database cannot be read.
+        """
+        query = "SELECT id, subject, payload FROM outbox ORDER BY rowid LIMIT ?"
+        with database_errors(_WHAT):
+            return [Letter(*row) for row in self._database.execute(query, (at_most,))]
+
+    def remove(self, letter: Letter) -> None:
+        """The stream has it.
+
+        Raises:
+            DeploymentError: this could not be written.
+        """
+        with database_errors(_WHAT):
+            self._database.execute("DELETE FROM outbox WHERE id = ?", (letter.id,))

@@ -1,0 +1,121 @@
+"""Which processes belong to whom, and ending them without ever hitting a stranger.
+
+From Linux's /proc (proc(5)). Where there is none the table is empty: a worker is then ended with its process group,
+and daemons that left the group are not found. `psutil` would find some of them; only Linux has been run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+class Process(NamedTuple):
+    """One process at the moment of looking; pid and start together are no one else's, ever."""
+
+    pid: int
+    parent: int
+    started_ticks: int
+    ended: bool = False
+    """It only waits for its parent to take note (a zombie)."""
+
+
+def table() -> dict[int, Process]:
+    """Every process that can be seen, zombies included, by pid."""
+    found = {}
+    for name in _pids():
+        process = look(int(name))
+        if process is not None:
+            found[process.pid] = process
+    return found
+
+
+def look(pid: int) -> Process | None:
+    """The process with that pid now; None if there is none."""
+    try:
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        stat = os.read(descriptor, 4096)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    # a process chooses its own name, brackets and blanks included: what counts starts after the last bracket
+    fields = stat[stat.rfind(b")") + 2 :].split()
+    return Process(pid, int(fields[1]), int(fields[19]), fields[0] in (b"Z", b"X"))
+
+
+def below(root: int, among: dict[int, Process], *, sparing: Collection[int] = ()) -> list[Process]:
+    """The descendants of `root`, parents first, without those in `sparing` and theirs."""
+    children: dict[int, list[Process]] = {}
+    for process in among.values():
+        children.setdefault(process.parent, []).append(process)
+    found: list[Process] = []
+    pending = [root]
+    while pending:
+        for process in children.pop(pending.pop(), ()):
+            if process.pid not in sparing:
+                found.append(process)
+                pending.append(process.pid)
+    return found
+
+
+def end(process: Process) -> None:
+    """Kill that very process; a later one that was given its pid is left alone."""
+    try:
+        handle = os.pidfd_open(process.pid)
+    except OSError:
+        return
+    try:
+        now = look(process.pid)
+        if now is not None and now.started_ticks == process.started_ticks:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+    finally:
+        os.close(handle)
+
+
+def is_running(process: Process) -> bool:
+    """Whether that very process has not ended yet."""
+    now = look(process.pid)
+    return now is not None and now.started_ticks == process.started_ticks and not now.ended
+
+
+def end_group(leader: int) -> None:
+    """Kill a child of ours that was not waited for yet (so that its pid is still its own), and its process group."""
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(leader, signal.SIGKILL)
+
+
+def marked(mark: str) -> list[Process]:
+    """The processes whose environment, as it was when they were started, carries this assignment (`NAME=value`).
+
+    A fork inherits it, and so does a program that it executes, unless the environment is replaced: good for what
+    remains after a crash, when no parent is left to tell whose a process was.
+    """
+    found = []
+    for name in _pids():
+        process = look(int(name))  # before its environment: a successor under the same pid would have another start
+        try:
+            with open(f"/proc/{name}/environ", "rb") as file:
+                environment = file.read()
+        except OSError:
+            continue
+        if process is not None and mark.encode() in environment.split(b"\0"):
+            found.append(process)
+    return found
+
+
+def _pids() -> list[str]:
+    try:
+        return [name for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return []

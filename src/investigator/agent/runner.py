@@ -1,0 +1,247 @@
+"""Stage 5, in the agent: have each operation run by a worker process, and have an answer whatever becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+import time
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import orjson
+
+from investigator.agent.channel import FRAME_HEAD, MARK, REQUEST_BYTES, Record, Request
+from investigator.agent.limits import STDERR_BYTES, Limits, stderr_file
+from investigator.agent.server import GRACE_S, Server, end_marked
+from investigator.agent.verdict import Heard, Ran, failed, judge, largest_answer, timed_out
+from investigator.errors import DeploymentError
+from investigator.modules import MODULES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+__all__ = ["Ran", "Runner"]
+
+_ATTEMPTS: Final = 3
+_LONGEST_WAIT_S: Final = 30 * 86_400.0
+_CONFIRM_S: Final = 2 * GRACE_S
+"""How long after its deadline an operation's end may take to be confirmed, before the fork server counts as hung."""
+_FAREWELL_S: Final = 1.0
+"""How long a worker that has answered may take to end, and what is left in a dead one's socket to be read."""
+
+
+class Runner:
+    """Runs operations, at most `concurrency` at a time (by default twice the processors, four at least).
+
+    `mark` is a name that this agent has again when it is started again, and no other agent has: what an earlier life
+    left behind carries it, and is ended by `start`. `modules` adds to the catalogue (name to import path), for tests,
+    which need modules that misbehave.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        concurrency: int | None = None,
+        mark: str | None = None,
+        modules: Mapping[str, str] | None = None,
+    ) -> None:
+        self.limits = limits
+        self._slots = asyncio.Semaphore(concurrency or max(4, 2 * (os.cpu_count() or 1)))
+        self._mark = mark
+        self._modules = dict(modules or {})
+        self._server: Server | None = None
+        self._starting = asyncio.Lock()
+        self._open = False
+
+    @property
+    def server_pid(self) -> int | None:
+        """The fork server's process id, while there is one."""
+        return self._server.pid if self._server is not None and self._server.alive else None
+
+    @property
+    def mark(self) -> str:
+        """The assignment that the environment of the fork server, and of all that comes of it, carries."""
+        return f"{MARK}={self._mark}"
+
+    async def start(self) -> None:
+        """End what an earlier life left, and start the fork server.
+
+        Raises:
+            DeploymentError: it does not start.
+        """
+        if self._mark is None:
+            self._mark = secrets.token_hex(16)
+        elif self._server is None:
+            await end_marked(self.mark)
+        self._open = True
+        await self._ready_server()
+
+    async def close(self) -> None:
+        """End the fork server, and every operation that still runs."""
+        async with self._starting:
+            self._open = False
+            server, self._server = self._server, None
+            if server is not None:
+                await server.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def run(
+        self, module: str, parameters: Any, *, deadline_s: float, folder: str = "/", local: bool = False
+    ) -> Ran:
+        """Run one operation; nothing of it is left when this returns, or when its cancellation is through.
+
+        `deadline_s` is on `time.monotonic()`'s scale, and also runs while the operation waits for a free worker.
+        `folder` and `local` are what `modules.interface` says. `start` comes first.
+        """
+        if module not in MODULES and module not in self._modules:
+            return failed("unknown-module", f"module '{module}' is not available")
+        waiting_since_s = time.monotonic()
+        try:
+            async with asyncio.timeout(min(deadline_s - waiting_since_s, _LONGEST_WAIT_S)):
+                await self._slots.acquire()
+        except TimeoutError:
+            return timed_out(
+                f"not started: its deadline came after {time.monotonic() - waiting_since_s:.3g} s of waiting"
+            )
+        try:
+            return await self._run_now(module, parameters, deadline_s, folder, local=local)
+        except DeploymentError as error:
+            return failed("crashed", str(error))
+        finally:
+            self._slots.release()
+
+    async def _run_now(self, module: str, parameters: Any, deadline_s: float, folder: str, *, local: bool) -> Ran:
+        started_s = time.monotonic()
+        until_s = min(deadline_s, started_s + self.limits.wall_clock_s)
+        request = Request(
+            module=module, parameters=parameters, deadline_s=until_s, folder=folder, local=local, limits=self.limits
+        )
+        try:
+            frame = _frame(request)
+        except (TypeError, ValueError, RecursionError) as error:
+            return failed("bad-parameters", f"module {module}: parameters: {error}")
+        ours, theirs = socket.socketpair()
+        stderr = stderr_file()
+        try:
+            with theirs:
+                server, operation = await self._begin(theirs, stderr, until_s)
+            ours.settimeout(0)
+            end, heard = await self._converse(server, operation, ours, frame, until_s)
+            took_s = time.monotonic() - started_s
+            return judge(end, heard, limits=self.limits, took_s=took_s, stderr=_read_back(stderr))
+        finally:
+            ours.close()
+            os.close(stderr)
+
+    async def _begin(self, connection: socket.socket, stderr: int, until_s: float) -> tuple[Server, int]:
+        """Hand the operation to a fork server: a new one, if it turns out that the present one is gone."""
+        for _ in range(_ATTEMPTS):
+            server = await self._ready_server()
+            try:
+                number = server.run(connection, stderr, deadline_s=until_s, max_processes=self.limits.processes)
+            except OSError:
+                await server.kill()
+            else:
+                return server, number
+        raise DeploymentError(f"the workers' server process ended {_ATTEMPTS} times in a row")
+
+    async def _ready_server(self) -> Server:
+        async with self._starting:
+            if self._mark is None or not self._open:
+                raise DeploymentError("operations cannot run: the runner is closed")
+            if self._server is None or not self._server.alive:
+                if self._server is not None:
+                    await self._server.kill()
+                self._server = Server(mark=self._mark, modules=self._modules)
+                await self._server.start()
+            return self._server
+
+    async def _converse(
+        self, server: Server, operation: int, connection: socket.socket, frame: bytes, until_s: float
+    ) -> tuple[Record | None, Heard]:
+        """Ask, listen, and wait until nothing is left of the operation, even if this task is cancelled meanwhile."""
+        ended = server.ended(operation)
+        talk = asyncio.create_task(_talk(connection, frame, largest_answer(self.limits)))
+        try:
+            both: set[asyncio.Future[Any]] = {talk, ended}
+            await asyncio.wait(
+                both, timeout=until_s + _CONFIRM_S - time.monotonic(), return_when=asyncio.FIRST_COMPLETED
+            )
+            if talk.done():
+                await asyncio.wait({ended}, timeout=_FAREWELL_S)
+                if not ended.done():
+                    server.end(operation)  # it has said all that will be heard, and stays
+            await asyncio.wait({ended}, timeout=until_s + _CONFIRM_S - time.monotonic())
+            if not ended.done():
+                await server.kill()
+            await asyncio.wait({talk}, timeout=_FAREWELL_S)
+            end = None if ended.exception() is not None else ended.result()
+            return end, talk.result() if talk.done() else Heard()
+        finally:
+            talk.cancel()
+            if not ended.done():
+                server.end(operation)
+                await _outlast(ended, _CONFIRM_S)
+                if not ended.done():
+                    await server.kill()
+            await _outlast(talk, _FAREWELL_S)
+            server.forget(operation)
+
+
+async def _talk(connection: socket.socket, frame: bytes, largest: int) -> Heard:
+    """Send the request and receive the answer, as far as it comes and is not larger than allowed."""
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(OSError):  # it ended before it had read all: what it may have said is still to be heard
+        await loop.sock_sendall(connection, frame)
+    head = await _receive(connection, FRAME_HEAD.size)
+    if len(head) < FRAME_HEAD.size:
+        return Heard(body=head)
+    size: int = FRAME_HEAD.unpack(head)[0]
+    return Heard(size=size, body=await _receive(connection, size) if size <= largest else b"")
+
+
+async def _receive(connection: socket.socket, size: int) -> bytes:
+    """So many bytes, or as many as come."""
+    loop = asyncio.get_running_loop()
+    data = bytearray()
+    while len(data) < size:
+        try:
+            piece = await loop.sock_recv(connection, min(size - len(data), 1 << 18))
+        except OSError:
+            break
+        if not piece:
+            break
+        data += piece
+    return bytes(data)
+
+
+async def _outlast(future: asyncio.Future[Any], patience_s: float) -> None:
+    """Wait for it though this task is cancelled, again and again if need be: killing must be over when we leave."""
+    give_up_s = time.monotonic() + patience_s
+    while not future.done() and (left_s := give_up_s - time.monotonic()) > 0:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({future}, timeout=left_s)
+
+
+def _frame(request: Request) -> bytes:
+    body = orjson.dumps(request)
+    if len(body) > REQUEST_BYTES:
+        raise ValueError(f"{len(body):,} bytes; {REQUEST_BYTES:,} at most")
+    return FRAME_HEAD.pack(len(body)) + body
+
+
+def _read_back(stderr: int) -> str:
+    """What the worker wrote there; the file was as long from the start, filled with zeros."""
+    return os.pread(stderr, STDERR_BYTES, 0).rstrip(b"\0").decode("utf-8", "replace")

@@ -1,0 +1,223 @@
+"""The agent's life: connect, say who it is, hear actions, fetch what it missed, deliver what it has to say, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import random
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any, Final
+
+from investigator.agent.actions import Actions, Runs
+from investigator.agent.facts import gather_row
+from investigator.agent.state import AgentState
+from investigator.agent.trust import Trust
+from investigator.broker.connection import Broker, Message, State
+from investigator.config import AgentConfig
+from investigator.errors import BrokerError, DeploymentError
+from investigator.protocol.action import utc
+from investigator.protocol.facts import Heartbeat, encode_facts, encode_heartbeat
+from investigator.protocol.subjects import (
+    ACTIONS,
+    agent_routes,
+    facts_subject,
+    heartbeat_subject,
+    subscription,
+)
+
+RETRY_CAP_S: Final = 10.0
+GOODBYE_S: Final = 2.0
+DELIVERIES_AT_A_TIME: Final = 16
+_log = logging.getLogger(__name__)
+
+
+class Agent:
+    """One agent, from its configuration and its open state; `run` returns when it is stopped."""
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        state: AgentState,
+        trust: Trust,
+        runner: Runs,
+        *,
+        name: str,
+        gather: Callable[..., dict[str, Any]] = gather_row,
+    ) -> None:
+        """Nothing is touched yet. `gather` makes the facts' row; simulated agents bring their own."""
+        self.config = config
+        self.state = state
+        self.name = name
+        self._gather = gather
+        self._started = utc(time.time()).isoformat(timespec="seconds").replace("+00:00", "Z")
+        self._row: dict[str, Any] = {}
+        self._facts_digest = ""
+        self._last_sequence = 0
+        self._connected = asyncio.Event()
+        self._mail = asyncio.Event()
+        self.actions = Actions(
+            state,
+            trust,
+            runner,
+            name=name,
+            row=self.judged_row,
+            module_timeout_s=config.module_timeout_s,
+            posted=self._mail.set,
+        )
+
+    @property
+    def id(self) -> str:
+        """Derived from the agent's key."""
+        return self.state.identity.id
+
+    def judged_row(self) -> dict[str, Any]:
+        """The facts as this agent judges a target on them: an agent that judges is there, now, by its own clock."""
+        return {**self._row, "status": "online", "heartbeattime": utc(time.time())}
+
+    def notice(self, connection: State) -> None:
+        """What the connection's `on_state` says; after each gap, what was missed is fetched."""
+        if connection is not State.DISCONNECTED:
+            self._connected.set()
+
+    async def run(self, broker: Broker, *, ready: Callable[[], None] = lambda: None) -> None:
+        """Serve until cancelled; `ready` is called once subscribed and registered."""
+        self._refresh_row()
+        self.actions.report_unfinished()
+        for subject in self._subjects():
+            await self._patiently(functools.partial(broker.subscribe, subject, self._on_message))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._register(broker, ready))
+                tasks.create_task(self._beat(broker))
+                tasks.create_task(self._catch_up_regularly(broker))
+                tasks.create_task(self._deliver(broker))
+                tasks.create_task(self._watch_facts(broker))
+        finally:
+            await self._say_goodbye(broker)
+
+    def _subjects(self) -> list[str]:
+        """What this agent listens to, and asks the stream for."""
+        return [subscription(route) for route in agent_routes(self.id, self._row["os"], self._row["tags"])]
+
+    def _on_message(self, message: Message) -> None:
+        self.actions.heard(message.subject, message.data, live=True)
+
+    async def _register(self, broker: Broker, ready: Callable[[], None]) -> None:
+        """After every (re)connect: facts, a heartbeat, and the actions that were missed."""
+        told = False
+        while True:
+            await self._connected.wait()
+            self._connected.clear()
+            # whoever comes back with thousands of others does not ask in the same instant
+            await asyncio.sleep(random.uniform(0, 0.05 if not told else 1.0))  # noqa: S311 - spreads load, hides nothing
+            await self._patiently(lambda: self._publish_facts(broker))
+            await self._patiently(lambda: self._catch_up(broker))
+            self._mail.set()
+            if not told:
+                told = True
+                ready()
+
+    async def _patiently(self, attempt: Callable[[], Any]) -> None:
+        """Until it succeeds, with growing, jittered pauses."""
+        pause_s = 0.25
+        while True:
+            try:
+                await attempt()
+            except BrokerError as error:
+                _log.info("%s; trying again", error)
+                await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+                pause_s = min(pause_s * 2, RETRY_CAP_S)
+            else:
+                return
+
+    def _refresh_row(self) -> None:
+        self._row = self._gather(agent=self.id, name=self.name, tags=self.config.tags, started=self._started)
+
+    async def _publish_facts(self, broker: Broker) -> None:
+        frame, self._facts_digest = encode_facts(self.state.identity, self._row, heartbeat_s=self.config.heartbeat_s)
+        await broker.publish_acked(facts_subject(self.id), frame, message_id=uuid.uuid4().hex)
+        await self._heartbeat(broker)
+
+    async def _heartbeat(self, broker: Broker, *, stopping: bool = False) -> None:
+        heartbeat = Heartbeat(
+            t=int(time.time()),
+            f=self._facts_digest,
+            s=self._last_sequence,
+            r=self.actions.counted_refusals,
+            x=stopping,
+        )
+        await broker.publish(heartbeat_subject(self.id), encode_heartbeat(self.state.identity, heartbeat))
+
+    async def _beat(self, broker: Broker) -> None:
+        while True:
+            await asyncio.sleep(self.config.heartbeat_s * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+            with contextlib.suppress(BrokerError):  # the next one says the same
+                await self._heartbeat(broker)
+
+    async def _watch_facts(self, broker: Broker) -> None:
+        while True:
+            await asyncio.sleep(self.config.facts_refresh_s * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+            before = self._row
+            self._refresh_row()
+            if self._row != before:
+                await self._patiently(lambda: self._publish_facts(broker))
+
+    async def _catch_up_regularly(self, broker: Broker) -> None:
+        """A leaf link can drop without a word: ask the stream every minute."""
+        while True:
+            await asyncio.sleep(self.config.catch_up_s * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+            with contextlib.suppress(BrokerError):
+                await self._catch_up(broker)
+
+    async def _catch_up(self, broker: Broker) -> None:
+        """The last message of each subject of ours that came after the last one seen."""
+        newest = self._last_sequence
+        async for stored in broker.batch_get(ACTIONS, subjects=self._subjects(), after_seq=self._last_sequence):
+            newest = max(newest, stored.sequence)
+            self.actions.heard(stored.subject, stored.data, live=False)
+        self._last_sequence = newest
+
+    async def _deliver(self, broker: Broker) -> None:
+        """Publish what the outbox holds until each letter is acknowledged."""
+        pause_s = 0.25
+        while True:
+            await self._mail.wait()
+            self._mail.clear()
+            try:
+                while await self._deliver_some(broker):
+                    pause_s = 0.25
+            except (BrokerError, DeploymentError) as error:
+                _log.info("results wait: %s", error)
+                await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+                pause_s = min(pause_s * 2, RETRY_CAP_S)
+                self._mail.set()
+
+    async def _deliver_some(self, broker: Broker) -> bool:
+        letters = self.state.outbox.pending(at_most=DELIVERIES_AT_A_TIME)
+        answers = await asyncio.gather(
+            *(broker.publish_acked(letter.subject, letter.payload, message_id=letter.id) for letter in letters),
+            return_exceptions=True,
+        )
+        problem: BaseException | None = None
+        for letter, answer in zip(letters, answers, strict=True):
+            if isinstance(answer, BaseException):
+                problem = answer
+            else:
+                self.state.outbox.remove(letter)
+        if problem is not None:
+            raise problem
+        return bool(letters)
+
+    async def _say_goodbye(self, broker: Broker) -> None:
+        """Answer for what ran, deliver what can be delivered in two seconds, and say that this agent stops."""
+        await self.actions.close()
+        with contextlib.suppress(BrokerError, DeploymentError, TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                while await self._deliver_some(broker):
+                    pass
+                await self._heartbeat(broker, stopping=True)
+                await broker.flush()

@@ -1,0 +1,158 @@
+"""Stage 5, in the worker: read what is asked, run the module, write what it found, end.
+
+The process was forked by `agent.forkserver`. Whatever it does, it never returns into the fork server's code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import gc
+import io
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import msgspec
+import orjson
+
+from investigator.agent.channel import FRAME_HEAD, REQUEST_BYTES, Answer, Request
+from investigator.agent.limits import Limits, adopt_orphans, bound, die_with, yield_to_others
+from investigator.errors import BadInput, InvestigatorError
+from investigator.modules import get_module
+from investigator.modules.interface import Context, load_parameters
+from investigator.protocol.result import Result
+
+if TYPE_CHECKING:
+    import socket
+
+ENDED_ALONE: Final = 83
+"""The exit status of a worker that answered and left no process behind; any other has the fork server look for them."""
+_LEFT_SOMETHING: Final = 84
+
+
+def work(connection: socket.socket, stderr: int, parent: int) -> NoReturn:
+    """Be the worker: one request from `connection`, one answer to it, and the end of the process.
+
+    Standard output goes nowhere; standard error to `stderr`, as much as that takes.
+    """
+    status = 1
+    try:
+        _settle(stderr, parent)
+        _serve(connection)
+        status = ENDED_ALONE if _is_alone() else _LEFT_SOMETHING
+    except BaseException as error:  # noqa: BLE001 - nothing may get back into the fork server
+        print(_one_line(error), file=sys.stderr)  # noqa: T201 - the agent reads it
+    finally:
+        os._exit(status)
+
+
+def answer(request: Request) -> Answer:
+    """Do what is asked, in this process; whatever goes wrong is an answer too."""
+    try:
+        try:
+            module = get_module(request.module)
+        except BadInput as error:
+            return Answer(code="unknown-module", result=Result.failed(str(error)))
+        parameters = load_parameters(module, request.parameters, local=request.local)
+        result: Any = module.run(parameters, Context(deadline_s=request.deadline_s, folder=request.folder))
+    except MemoryError:
+        pass  # answered below, when the frames that hold the memory are gone
+    except InvestigatorError as error:
+        return Answer(code=error.code, result=Result.failed(str(error)))
+    except BaseException as error:  # noqa: BLE001 - module code is the only code we distrust; SystemExit included
+        return Answer(code="raised", result=Result.failed(f"module {request.module} raised {_one_line(error)}"))
+    else:
+        if isinstance(result, Result):
+            return Answer(code="", result=result)
+        return Answer(code="garbage", result=Result.failed(f"module {request.module} returned no result"))
+    gc.collect()
+    return Answer(
+        code="memory",
+        result=Result.failed(f"out of memory: the limit is {request.limits.memory_bytes:,} bytes"),
+    )
+
+
+def encode(reply: Answer, limits: Limits) -> bytes:
+    """The answer as JSON; in its stead a failure, if it is larger than the limit or no JSON."""
+    try:
+        body = orjson.dumps(reply, default=msgspec.to_builtins)
+    except (TypeError, ValueError, RecursionError) as error:
+        return encode(Answer(code="garbage", result=Result.failed(f"a result that is no JSON: {error}")), limits)
+    except MemoryError:
+        text = f"out of memory while writing the result: the limit is {limits.memory_bytes:,} bytes"
+        return encode(Answer(code="memory", result=Result.failed(text)), limits)
+    if len(body) > limits.output_bytes:
+        text = f"the result has {len(body):,} bytes; the limit is {limits.output_bytes:,}"
+        return encode(Answer(code="output", result=Result.failed(text)), Limits())
+    return body
+
+
+def _serve(connection: socket.socket) -> None:
+    head = _exactly(connection, FRAME_HEAD.size)
+    size = FRAME_HEAD.unpack(head)[0]
+    if size > REQUEST_BYTES:
+        raise ValueError(f"a request of {size:,} bytes; {REQUEST_BYTES:,} at most")
+    request = msgspec.convert(orjson.loads(_exactly(connection, size)), Request)
+    yield_to_others(request.limits.niceness)
+    bound(request.limits)
+    body = encode(answer(request), request.limits)
+    connection.sendall(FRAME_HEAD.pack(len(body)))
+    connection.sendall(body)
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        piece = connection.recv(min(size - len(data), 1 << 20))
+        if not piece:
+            raise EOFError("the agent is gone")
+        data += piece
+    return bytes(data)
+
+
+def _settle(stderr: int, parent: int) -> None:
+    """Leave the fork server's session, signals and output, and end when it ends."""
+    os.setsid()
+    die_with(parent)
+    adopt_orphans()  # so that what this operation starts stays below it, until it ends
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    os.dup2(stderr, 2)
+    os.close(stderr)
+    sys.stderr = _Forgiving()
+    faulthandler.enable(file=2)
+    gc.enable()
+
+
+class _Forgiving(io.TextIOBase):
+    """Standard error that takes everything: what does not fit any more is lost, silently."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            os.write(2, text.encode("utf-8", "backslashreplace"))
+        return len(text)
+
+    def writable(self) -> bool:
+        return True
+
+
+def _is_alone() -> bool:
+    """Whether no descendant is left: they are all ours to wait for, since we adopt orphans."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return True
+    return False
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())[:500]
+    place: Any = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f" ({Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno})" if place else ""
+    return f"{type(error).__name__}{': ' if text else ''}{text}{where}"

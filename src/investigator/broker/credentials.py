@@ -1,0 +1,206 @@
+"""Who may do what on the broker: two accounts, three users, and the keys that they prove themselves with.
+
+MIG is the investigators' account and owns the streams; AGENTS is the agents'. What crosses between them is exported and
+imported by name, because permissions alone are not enough: the server itself publishes to whatever reply subject a
+message carries, so that in one account an agent could have it write into another agent's results. Across accounts an
+answer goes back to the one who asked, and nowhere else.
+
+Users prove themselves by signing a nonce (nkeys): the server's configuration holds public keys only. All agents of a
+deployment share one user, so this keeps agents from acting as investigators, not one agent from posing as another, nor
+from listening at another's inbox (`_INBOX.*.>` is as narrow as one user's permissions get). What an agent says is
+signed by its own key for that reason.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import orjson
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from investigator.broker import nkeys
+from investigator.errors import DeploymentError
+from investigator.protocol import subjects
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+USERS_FILE: Final = "users.json"
+_MAX_SEED_FILE_BYTES: Final = 4096
+
+
+class Role(StrEnum):
+    """The three users of a deployment; also the names of their files and the second token of their inboxes."""
+
+    AGENTS = "agents"
+    INVESTIGATOR = "investigator"
+    BROKER = "broker"
+    """The deployment's own services: makes the streams. Agents and investigators cannot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """All that a connection needs to be let in."""
+
+    name: str
+    """The user's name; its inboxes are `_INBOX.<name>.…`, unless the connection is told otherwise."""
+    seed: str = field(repr=False)
+    """The nkey seed, "SU…"."""
+
+    @classmethod
+    def generate(cls, name: str) -> Credentials:
+        """A new user."""
+        return cls(name, nkeys.encode_seed(nkeys.Kind.USER, Ed25519PrivateKey.generate().private_bytes_raw()))
+
+    @classmethod
+    def load(cls, path: Path) -> Credentials:
+        """Read what `save` wrote; the file's name is the user's.
+
+        Raises:
+            DeploymentError: there is no such file, or no user's seed in it.
+        """
+        try:
+            with path.open("rb") as file:
+                seed = file.read(_MAX_SEED_FILE_BYTES).decode("ascii").strip()
+            kind, _ = nkeys.decode_seed(seed)
+        except OSError as error:
+            raise DeploymentError(f"broker credentials {path}: {error.strerror}", hint="`investigator init`") from None
+        except ValueError as error:
+            raise DeploymentError(f"broker credentials {path}: {error}") from None
+        if kind is not nkeys.Kind.USER:
+            raise DeploymentError(f"broker credentials {path}: the seed of an {kind.name.lower()}, not of a user")
+        return cls(path.stem, seed)
+
+    def save(self, path: Path) -> None:
+        """Write the seed to a new file that only its owner can read.
+
+        Raises:
+            DeploymentError: the file exists already, or cannot be written.
+        """
+        _write_new(path, self.seed.encode() + b"\n")
+
+    @property
+    def public_key(self) -> str:
+        """What the server knows this user by, "U…"."""
+        _, private = nkeys.decode_seed(self.seed)
+        return nkeys.encode_public(nkeys.Kind.USER, private.public_key().public_bytes_raw())
+
+    def sign(self, nonce: str) -> bytes:
+        """The proof that a server asks for: base 64 of the signature over its nonce."""
+        _, private = nkeys.decode_seed(self.seed)
+        return base64.b64encode(private.sign(nonce.encode()))
+
+
+def create(folder: Path) -> dict[Role, Path]:
+    """Make the keys of a new deployment's three users: `<role>.nk` each, and `users.json` with the public ones.
+
+    Raises:
+        DeploymentError: one of the files exists (nothing is ever overwritten), or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise DeploymentError(f"{folder}: {error.strerror}") from None
+    files: dict[Role, Path] = {}
+    public: dict[str, str] = {}
+    for role in Role:
+        credentials = Credentials.generate(role)
+        files[role] = folder / f"{role}.nk"
+        credentials.save(files[role])
+        public[role.value] = credentials.public_key
+    _write_new(folder / USERS_FILE, orjson.dumps(public, option=orjson.OPT_INDENT_2))
+    return files
+
+
+def load_users(folder: Path) -> dict[Role, str]:
+    """The public keys that `create` left for the server's configuration.
+
+    Raises:
+        DeploymentError: they are not there, or not whole.
+    """
+    path = folder / USERS_FILE
+    try:
+        users = msgspec.convert(orjson.loads(path.read_bytes()), dict[Role, str])
+    except OSError as error:
+        raise DeploymentError(f"broker users {path}: {error.strerror}", hint="`investigator init`") from None
+    except ValueError:  # msgspec's and orjson's are
+        users = {}
+    if not all(nkeys.is_public(nkeys.Kind.USER, users.get(role, "")) for role in Role):
+        raise DeploymentError(f"broker users {path}: not a public key for each of {', '.join(Role)}")
+    return users
+
+
+_DIRECT_GET_ACTIONS: Final = f"$JS.API.DIRECT.GET.{subjects.ACTIONS}"
+_SERVICES: Final = (subjects.ALL_RESULTS, subjects.ALL_HEARTBEATS, subjects.ALL_FACTS, _DIRECT_GET_ACTIONS)
+_STREAMS: Final = (subjects.ACTIONS, subjects.RESULTS, subjects.FACTS, subjects.HEARTBEATS)
+
+_PERMISSIONS: Final[dict[Role, dict[str, list[str]]]] = {
+    Role.AGENTS: {
+        "publish": [*_SERVICES],
+        "subscribe": [
+            "mig.action.all.*",
+            "mig.action.os.*.*",
+            "mig.action.tag.*.*.*",
+            "mig.action.agent.*.*",
+            "_INBOX.*.>",
+        ],
+    },
+    Role.INVESTIGATOR: {
+        "publish": [
+            subjects.ALL_ACTIONS,
+            *(f"$JS.API.DIRECT.GET.{stream}" for stream in _STREAMS),
+            *(f"$JS.API.STREAM.INFO.{stream}" for stream in _STREAMS),
+        ],
+        "subscribe": [
+            subjects.ALL_RESULTS,
+            subjects.ALL_HEARTBEATS,
+            subjects.ALL_FACTS,
+            f"_INBOX.{Role.INVESTIGATOR}.>",
+        ],
+    },
+    Role.BROKER: {
+        "publish": ["$JS.API.>"],
+        "subscribe": [f"_INBOX.{Role.BROKER}.>"],
+    },
+}
+
+
+def accounts(users: dict[Role, str]) -> dict[str, Any]:
+    """The `accounts` block of a nats-server's configuration for these users' public keys."""
+
+    def user(role: Role) -> dict[str, Any]:
+        return {"nkey": users[role], "permissions": _PERMISSIONS[role]}
+
+    crossing = {"accounts": ["AGENTS"]}
+    return {
+        "SYS": {"users": []},
+        "MIG": {
+            "jetstream": "enabled",
+            "users": [user(Role.INVESTIGATOR), user(Role.BROKER)],
+            "exports": [
+                {"stream": subjects.ALL_ACTIONS, **crossing},
+                *({"service": service, "response_type": "stream", **crossing} for service in _SERVICES),
+            ],
+        },
+        "AGENTS": {
+            "users": [user(Role.AGENTS)],
+            "imports": [
+                {"stream": {"account": "MIG", "subject": subjects.ALL_ACTIONS}},
+                *({"service": {"account": "MIG", "subject": service}} for service in _SERVICES),
+            ],
+        },
+    }
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise DeploymentError(f"{path}: {error.strerror}") from None
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)

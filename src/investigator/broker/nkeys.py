@@ -1,0 +1,71 @@
+"""NATS's text form of Ed25519 keys ("nkeys"), so that a broker's configuration holds public keys only.
+
+A key is base 32, without padding, of prefix, 32 bytes and CRC-16 (XMODEM, little-endian): "U…" is a user's public key,
+"SU…" its seed, "A…" an account's, "O…" an operator's (github.com/nats-io/nkeys, README).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from enum import IntEnum
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+_SEED: Final = 18 << 3
+_KEY_BYTES: Final = 32
+
+
+class Kind(IntEnum):
+    """What a key is for: the prefix, which shows as the first letter of its text."""
+
+    ACCOUNT = 0
+    OPERATOR = 14 << 3
+    USER = 20 << 3
+
+
+def encode_public(kind: Kind, key: bytes) -> str:
+    """The text of a public key of 32 bytes."""
+    return _with_checksum(bytes([kind]) + key)
+
+
+def encode_seed(kind: Kind, key: bytes) -> str:
+    """The text of a private key of 32 bytes; its first letter is S, its second the kind's."""
+    return _with_checksum(bytes([_SEED | kind >> 5, (kind & 31) << 3]) + key)
+
+
+def decode_seed(text: str) -> tuple[Kind, Ed25519PrivateKey]:
+    """The key that a seed's text stands for.
+
+    Raises:
+        ValueError: it is none, without repeating it.
+    """
+    raw = _checked(text)
+    if len(raw) != 2 + _KEY_BYTES or raw[0] & 0xF8 != _SEED:
+        raise ValueError("not the seed of an nkey")
+    return Kind((raw[0] & 7) << 5 | raw[1] >> 3), Ed25519PrivateKey.from_private_bytes(raw[2:])
+
+
+def is_public(kind: Kind, text: str) -> bool:
+    """Whether this is the text of a public key of that kind."""
+    try:
+        raw = _checked(text)
+    except ValueError:
+        return False
+    return len(raw) == 1 + _KEY_BYTES and raw[0] == kind
+
+
+def _with_checksum(raw: bytes) -> str:
+    checksum = binascii.crc_hqx(raw, 0).to_bytes(2, "little")
+    return base64.b32encode(raw + checksum).decode().rstrip("=")
+
+
+def _checked(text: str) -> bytes:
+    try:
+        raw = base64.b32decode(text + "=" * (-len(text) % 8))
+    except (ValueError, UnicodeError):
+        raise ValueError("not an nkey") from None
+    if binascii.crc_hqx(raw[:-2], 0).to_bytes(2, "little") != raw[-2:]:
+        raise ValueError("an nkey with a wrong checksum")
+    return raw[:-2]

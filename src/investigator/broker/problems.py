@@ -1,0 +1,80 @@
+"""The broker's errors as this program tells them: nobody above this package knows that nats exists."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import nats.errors
+
+from investigator.errors import BrokerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DENIED: Final = re.compile(r'permissions violation for (publish|subscription)[^"]*"([^"]*)"')
+"""The server's words, lower-cased by nats-py, for what an account's permissions do not allow."""
+
+
+class NotPermittedError(BrokerError):
+    """The broker does not let this user in, or not do this; trying again does not help."""
+
+    code = "not-permitted"
+
+
+class MessageTooLargeError(BrokerError):
+    """More than the broker or the stream takes in one message; trying again does not help."""
+
+    code = "message-too-large"
+
+
+class StreamFullError(BrokerError):
+    """The stream takes no more until something in it has expired or was purged."""
+
+    code = "stream-full"
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Whatever the connection raises within, as a `BrokerError` that begins with `doing`."""
+    try:
+        yield
+    except Exception as error:
+        problem = readable(doing, error)
+        if problem is None:
+            raise
+        raise problem from None
+
+
+def readable(doing: str, error: Exception) -> BrokerError | None:
+    """An error of the connection as one line; None for what is none of the connection's."""
+    match error:
+        case BrokerError():
+            return error
+        case TimeoutError():
+            return BrokerError(f"{doing}: no answer in time")
+        case nats.errors.Error():
+            return _as_said(doing, str(error).removeprefix("nats: ").strip("' "))
+        case ConnectionError(errno=int(number)):  # asyncio's own words repeat the address
+            return BrokerError(f"{doing}: {os.strerror(number).lower()}")
+        case OSError():
+            return BrokerError(f"{doing}: {error.strerror or error}")
+        case ValueError():  # a name that is no host, or a broker that talks rubbish
+            return BrokerError(f"{doing}: {error}")
+        case _:
+            return None
+
+
+def _as_said(doing: str, said: str) -> BrokerError:
+    lower = said.lower()
+    if "authorization violation" in lower or "authentication" in lower:
+        return NotPermittedError(
+            f"{doing}: it does not know these credentials", hint="Are they of the deployment that this broker serves?"
+        )
+    denied = DENIED.search(lower)
+    if denied:
+        verb = "publish" if denied[1] == "publish" else "subscribe"
+        return NotPermittedError(f"{doing}: not allowed to {verb} to {denied[2]!r}")
+    return BrokerError(f"{doing}: {said or 'the connection ended'}")

@@ -1,0 +1,135 @@
+"""The JetStream streams of a deployment: made, and brought up to date, by whoever runs the broker.
+
+Roll-up, message schedules and counters stay off everywhere (they are, unless asked for): with roll-up one heartbeat could
+wipe every other. What agents write to keeps what it has when it is full (`discard: new`), so that nobody can push
+another's messages out. Streams have a thousand consumers at most unless told otherwise (nats-server 2.15).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import orjson
+
+from investigator.errors import BrokerError
+from investigator.protocol import subjects
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from investigator.broker.connection import Broker
+
+_KIB: Final = 1 << 10
+_MIB: Final = 1 << 20
+_GIB: Final = 1 << 30
+_HOUR_NS: Final = 3600 * 10**9
+_DAY_NS: Final = 24 * _HOUR_NS
+_NOT_FOUND: Final = 10059
+
+_ALL: Final = {
+    "retention": "limits",
+    "storage": "file",
+    "discard": "new",
+    "allow_direct": True,
+    "max_consumers": 10_000,
+    "duplicate_window": _HOUR_NS,
+}
+
+STREAMS: Final[Mapping[str, Mapping[str, Any]]] = {
+    subjects.ACTIONS: {
+        **_ALL,
+        "description": "signed actions and cancels, until they expire",
+        "subjects": [subjects.ALL_ACTIONS],
+        "max_age": 30 * _DAY_NS,
+        "max_bytes": _GIB,
+        "max_msg_size": _MIB,
+        # A cancel takes its action's place; and then a batch of last messages is a batch of all messages.
+        "max_msgs_per_subject": 1,
+        "allow_msg_ttl": True,
+    },
+    subjects.RESULTS: {
+        **_ALL,
+        "description": "signed, sealed results",
+        "subjects": [subjects.ALL_RESULTS],
+        "max_age": 7 * _DAY_NS,
+        "max_bytes": 8 * _GIB,
+        "max_msg_size": _MIB,
+        "compression": "s2",
+    },
+    subjects.FACTS: {
+        **_ALL,
+        "description": "each agent's facts, for good",
+        "subjects": [subjects.ALL_FACTS],
+        "max_bytes": _GIB,
+        "max_msg_size": 128 * _KIB,
+        "max_msgs_per_subject": 1,
+    },
+    subjects.HEARTBEATS: {
+        **_ALL,
+        "description": "each agent's last heartbeat",
+        "subjects": [subjects.ALL_HEARTBEATS],
+        "max_age": _DAY_NS,
+        "max_bytes": 256 * _MIB,
+        "max_msg_size": 2 * _KIB,
+        "max_msgs_per_subject": 1,
+        "no_ack": True,
+    },
+}
+
+
+class _Info(msgspec.Struct):
+    description: str = ""
+    err_code: int = 0
+
+
+class _Answer(msgspec.Struct):
+    config: dict[str, Any] = {}
+    error: _Info | None = None
+
+
+async def ensure_streams(broker: Broker) -> list[str]:
+    """Make the streams that are missing, and change those that differ; one line for each thing done.
+
+    The connection must be of the user `broker`.
+
+    Raises:
+        BrokerError: the server refused, naming the stream (some settings can never be changed).
+    """
+    done = []
+    for name, wanted in STREAMS.items():
+        found = await _ask(broker, f"INFO.{name}", {})
+        if found.error is None:
+            done += await _bring_up_to_date(broker, name, wanted, found.config)
+        elif found.error.err_code == _NOT_FOUND:
+            await _do(broker, f"CREATE.{name}", {"name": name, **wanted})
+            done.append(f"made stream {name} ({', '.join(wanted['subjects'])})")
+        else:
+            raise BrokerError(f"stream {name}: {found.error.description}")
+    return done
+
+
+async def _bring_up_to_date(
+    broker: Broker, name: str, wanted: Mapping[str, Any], present: Mapping[str, Any]
+) -> list[str]:
+    """What the server leaves out of its answer is off, or without limit."""
+    changes = {key: value for key, value in wanted.items() if present.get(key, False) != value}
+    if not changes:
+        return []
+    await _do(broker, f"UPDATE.{name}", {**present, **changes})
+    told = ", ".join(f"{key} {present.get(key, 'off')} is now {value}" for key, value in changes.items())
+    return [f"changed stream {name}: {told}"]
+
+
+async def _do(broker: Broker, what: str, configuration: Mapping[str, Any]) -> None:
+    answer = await _ask(broker, what, configuration)
+    if answer.error is not None:
+        raise BrokerError(f"stream {configuration['name']}: {answer.error.description}")
+
+
+async def _ask(broker: Broker, what: str, body: Mapping[str, Any]) -> _Answer:
+    answer = await broker.request(f"$JS.API.STREAM.{what}", orjson.dumps(body) if body else b"", timeout_s=10.0)
+    try:
+        return msgspec.convert(orjson.loads(answer), _Answer)
+    except ValueError as error:
+        raise BrokerError(f"the broker's answer to STREAM.{what}: {error}") from None

@@ -1,0 +1,44 @@
+"""`investigator agents`: the fleet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from investigator.cli.options import Home, Output, home_folder
+
+
+def agents(
+    home: Home = None,
+    target: Annotated[
+        str | None, typer.Option("--target", "-t", metavar="CONDITION", help="Only those that this target means.")
+    ] = None,
+    output: Annotated[Output, typer.Option(help="How to write them.")] = Output.TEXT,
+) -> None:
+    """List the agents: name, os, tags, version, last seen, status."""
+    import asyncio
+
+    asyncio.run(_list(home_folder(home), target, output))
+
+
+async def _list(home: Path, target: str | None, output: Output) -> None:
+    import sys
+    import time
+
+    from investigator.config import load_console
+    from investigator.console.condition import compile_target
+    from investigator.console.inventory import load_inventory
+    from investigator.console.link import console_link
+    from investigator.console.table import write_agents
+    from investigator.protocol.action import utc
+
+    config = load_console(home)
+    condition = compile_target(target, config.targets)[1] if target is not None else None
+    async with console_link(config) as broker:
+        inventory = await load_inventory(broker)
+    for line in inventory.dropped:
+        print(f"investigator: {line}", file=sys.stderr)
+    now = utc(time.time())
+    write_agents([host.row(now) for host in inventory.matching(condition, now)], output=output.value, now=now)

@@ -1,0 +1,48 @@
+"""`investigator broker`: the embedded nats-server of a deployment, in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from investigator.cli.options import Home, home_folder
+
+
+def broker(home: Home = None) -> None:
+    """Run the deployment's broker until Ctrl-C or SIGTERM."""
+    import asyncio
+
+    asyncio.run(_serve(home_folder(home)))
+
+
+async def _serve(home: Path) -> None:
+    import asyncio
+
+    from investigator.broker.connection import connect
+    from investigator.broker.credentials import Credentials
+    from investigator.broker.server import EmbeddedServer
+    from investigator.broker.streams import ensure_streams
+    from investigator.cli.signals import stop_event
+    from investigator.config import load_broker
+
+    config = load_broker(home)
+    stop = stop_event()
+    server = EmbeddedServer(config.store, host=config.host, port=config.port, sync_always=config.sync_always)
+    async with server:
+        credentials = Credentials.load(config.credentials)
+        link = await connect(
+            server.url, credentials, name="broker", inbox=f"_INBOX.{credentials.name}", give_up_after_s=10
+        )
+        try:
+            changes = await ensure_streams(link)
+        finally:
+            await link.close()
+        for line in [*server.notices, *changes]:
+            print(line, flush=True)
+        print(f"broker ready at {server.url}, pid {server.pid}", flush=True)
+        stopped, ended = asyncio.create_task(stop.wait()), asyncio.create_task(server.wait())
+        await asyncio.wait({stopped, ended}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if ended.done():
+            ended.result()
+        ended.cancel()
+    print("broker stopped", flush=True)

@@ -1,0 +1,123 @@
+"""The table of commands, and the typer group that loads one when it is asked for."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated, Any, Final
+
+import typer
+from typer.main import get_command, get_group
+
+from investigator import __version__
+from investigator.cli import DEBUG, PipeClosed
+from investigator.cli.light import LightCommand, LightGroup
+from investigator.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Where a command lives (`package.module:attribute`, a function or a `typer.Typer`), and what it is for."""
+
+    place: str
+    summary: str
+    verbatim: bool = False
+    """Its words are not typer's to read: it gets them all, `--help` included, as `ctx.args`."""
+
+
+COMMANDS: Final[dict[str, Command]] = {
+    "run": Command("investigator.cli.run:run", "Ask the fleet, or this machine: one module, or an action file.", verbatim=True),
+    "agents": Command("investigator.cli.agents:agents", "List the agents: name, os, tags, version, last seen, status."),
+    "target": Command("investigator.cli.target:target", "Explain a target without sending anything."),
+    "module": Command("investigator.cli.module:module", "Run one module here on parameters from standard input."),
+    "init": Command("investigator.cli.init:init", "Make a deployment: keys, keyring, ACL, credentials, configuration."),
+    "broker": Command("investigator.cli.broker:broker", "Run the deployment's broker."),
+    "agent": Command("investigator.cli.agent:agent", "Run this host's agent."),
+    "keys": Command("investigator.cli.keys:app", "OpenPGP keys and signatures."),
+    "demo": Command("investigator.cli.demo:demo", "A broker, three agents, four investigations, in a scratch folder."),
+}  # fmt: skip
+
+
+class Verbatim(LightCommand):
+    """A command that reads its words itself."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Leave the words as they are."""
+        ctx.args = [*args]
+        return [*args]
+
+
+class LazyGroup(LightGroup):
+    """The commands of the table; help needs their summaries only."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's signature
+        """Their names, in the table's order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Load it.
+
+        Raises:
+            BadInput: there is none of that name.
+        """
+        if cmd_name not in COMMANDS:
+            if ctx.resilient_parsing:
+                return None
+            raise _no_command(cmd_name)
+        command = COMMANDS[cmd_name]
+        module, _, attribute = command.place.partition(":")
+        found = getattr(import_module(module), attribute)
+        if isinstance(found, typer.Typer):
+            found.rich_markup_mode = None
+            return get_group(found)
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
+        app.command(cmd_name, cls=Verbatim if command.verbatim else LightCommand)(found)
+        return get_command(app)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's signature
+        """The table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.summary) for name, command in COMMANDS.items()])
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a reader who left is for `main` to judge, not for typer, which would exit with 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise PipeClosed from None
+
+
+def root_command() -> Any:
+    """The command `investigator`, ready for `.main(words, standalone_mode=False)`."""
+    app = typer.Typer(cls=LazyGroup, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+    app.callback()(_root)
+    return get_command(app)
+
+
+def _root(
+    version: Annotated[  # noqa: ARG001 - its callback does it
+        bool,
+        typer.Option("--version", is_eager=True, callback=_version, help="Print the version."),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="With an internal error, show its traceback.")] = False,
+) -> None:
+    """Ask thousands of hosts one question, and have every answer seconds later."""
+    if debug:
+        os.environ[DEBUG] = "1"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"investigator {__version__}")
+        raise typer.Exit
+
+
+def _no_command(name: str) -> BadInput:
+    import difflib
+
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    return BadInput(
+        f"there is no command {name[:60]!r}" + (f"; did you mean '{near[0]}'?" if near else ""),
+        hint="`investigator --help` lists them.",
+    )

@@ -1,0 +1,161 @@
+"""`investigator run` against the fleet: write, sign, print, explain, or ask and follow."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from investigator.cli.request import DEFAULT_LIFE_S, RunRequest
+from investigator.config import ConsoleConfig, default_home, load_console
+from investigator.console.action_file import AskedFor
+from investigator.console.condition import compile_target
+from investigator.console.dispatch import Prepared, prepare, sign_action, write_action
+from investigator.console.keys import load_sealing_key, load_signer
+from investigator.console.passphrase import Passphrase
+from investigator.errors import BadInput, Incomplete
+from investigator.protocol.action import Action, compressed
+from investigator.protocol.sealing import public_sealing_key
+
+DEFAULT_TARGET: Final = "status='online'"
+INTERRUPTED: Final = 130
+
+
+class Asking:
+    """One request, with the deployment's settings."""
+
+    def __init__(self, request: RunRequest, asked: AskedFor) -> None:
+        self.request = request
+        self.asked = asked
+        self.config: ConsoleConfig = _settings(request)
+        self.passphrase = Passphrase("the investigator's key")
+
+    def go(self) -> int:
+        """Print, sign and print, explain, or ask."""
+        if self.asked.envelope is not None:
+            prepared = prepare(self.asked.envelope)
+            self._same_target(prepared.action)
+        else:
+            action = self._write()
+            if self.request.print_action:
+                _print_unsigned(action)
+                return 0
+            prepared = sign_action(action, load_signer(self.config.signer, self.passphrase))
+        if self.request.sign_only or self.request.print_action:
+            print(prepared.envelope.encode().decode())
+            return 0
+        if self.request.dry_run:
+            return asyncio.run(self._explain(prepared))
+        return asyncio.run(self._investigate(prepared))
+
+    def _write(self) -> Action:
+        request, asked = self.request, self.asked
+        target = request.target or asked.target
+        if not target:
+            target = DEFAULT_TARGET
+            print(f"[notice] no target specified, defaulting to all online agents ({DEFAULT_TARGET})", file=sys.stderr)
+        operations = [compressed(operation) if request.compress else operation for operation in asked.operations]
+        with_times = asked.validfrom is not None and asked.expireafter is not None and request.expire_s is None
+        return write_action(
+            name=request.name if request.named or request.file is None else asked.name,
+            target=target,
+            operations=operations,
+            now_s=time.time(),
+            life=timedelta(seconds=request.expire_s or DEFAULT_LIFE_S),
+            macros=self.config.targets,
+            sealto=None if self.config.sealing_key is None else public_sealing_key(self._private_key()),
+            description=asked.description,
+            threat=asked.threat,
+            validfrom=asked.validfrom if with_times else None,
+            expireafter=asked.expireafter if with_times else None,
+            found=request.target_found,
+            notfound=request.target_notfound,
+        )
+
+    def _same_target(self, action: Action) -> None:
+        """What people read and what agents obey must be the same (nobody compiles it again but us)."""
+        tree, _ = compile_target(action.target, self.config.targets)
+        if tree != action.condition:
+            raise BadInput(
+                f"action {action.id}: its condition is not what its target {action.target!r} compiles to",
+                hint="Do not send it: it would run elsewhere than it says.",
+            )
+
+    def _private_key(self) -> bytes:
+        if self.config.sealing_key is None:
+            raise BadInput("console.toml names no sealing_key")
+        return load_sealing_key(self.config.sealing_key, self.passphrase)
+
+    async def _investigate(self, prepared: Prepared) -> int:
+        from investigator.cli.signals import stop_event
+        from investigator.console.investigation import investigate
+        from investigator.console.link import console_link
+        from investigator.console.render import renderer
+        from investigator.console.store import Store
+
+        modules = [operation.module for operation in prepared.action.operations]
+        audience = renderer(self.request.output, show=self.request.show, modules=modules)
+        private_key = None if self.config.sealing_key is None else self._private_key()
+        async with console_link(self.config) as broker, Store(self.config.store) as store:
+            summary = await investigate(
+                prepared,
+                broker,
+                store,
+                audience,
+                private_key=private_key,
+                wait=self.request.wait,
+                stop=stop_event(),
+            )
+        if summary.interrupted:
+            return INTERRUPTED
+        answered = summary.states.get("found", 0) + summary.states.get("notfound", 0)
+        return 0 if answered == summary.targeted else Incomplete.exit_code
+
+    async def _explain(self, prepared: Prepared) -> int:
+        """`--dry-run`: everything about the action, and the agents that it would reach; nothing is sent."""
+        from investigator.console.inventory import load_inventory
+        from investigator.console.link import console_link
+        from investigator.console.table import write_agents
+        from investigator.protocol.action import utc
+
+        async with console_link(self.config) as broker:
+            inventory = await load_inventory(broker)
+        now = utc(time.time())
+        hosts = inventory.matching(prepared.condition, now)
+        document = {
+            "action": orjson.loads(prepared.envelope.signed_bytes),
+            "condition": prepared.action.condition,
+            "subjects": prepared.subjects,
+            "agents": [{"id": host.id, "name": host.name} for host in hosts],
+        }
+        if self.request.output != "text":
+            print(orjson.dumps(document).decode())
+            return 0
+        print(orjson.dumps(document["action"], option=orjson.OPT_INDENT_2).decode())
+        print(f"condition  {orjson.dumps(prepared.action.condition).decode()}")
+        print(f"subjects   {', '.join(prepared.subjects)}")
+        print(f"agents     {len(hosts)}; nothing was sent")
+        write_agents([host.row(now) for host in hosts], output="text", now=now)
+        return 0
+
+
+def _settings(request: RunRequest) -> ConsoleConfig:
+    home = request.home.absolute() if request.home is not None else default_home()
+    if request.config is None:
+        return load_console(home)
+    path = Path(request.config).absolute()
+    return load_console(path.parent, path.name)
+
+
+def _print_unsigned(action: Action) -> None:
+    """MIG's `-p`: for a file that somebody completes, signs and sends; its times are not set yet."""
+    document: dict[str, Any] = orjson.loads(action.encode())
+    for key in ("id", "type", "condition", "sealto"):
+        del document[key]
+    document["validfrom"] = document["expireafter"] = "0001-01-01T00:00:00Z"
+    print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())

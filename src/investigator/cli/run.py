@@ -1,0 +1,60 @@
+"""`investigator run`: one investigation, from the words that were typed to the last answer.
+
+`request` reads the words, `local` asks this machine alone, `fleet` everybody else.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from investigator import __version__
+from investigator.cli import DEBUG
+from investigator.cli.request import LOCAL, RunRequest, parse_run
+from investigator.console.action_file import AskedFor, read_action_file
+from investigator.errors import BadInput
+from investigator.printable import printable
+from investigator.protocol.action import Operation
+
+
+def run(context: typer.Context) -> int:
+    """Ask the fleet, or this machine: one module, or an action file."""
+    return ask(parse_run(context.args))
+
+
+def ask(request: RunRequest) -> int:
+    """Do what was asked; the exit code is 0, 6 if some agent did not answer what was asked, or 130 after Ctrl-C.
+
+    Raises:
+        InvestigatorError: in one line, what stands in the way.
+    """
+    if request.help:
+        print(request.help, end="")
+        return 0
+    if request.version:
+        print(f"investigator {__version__}")
+        return 0
+    if request.debug:
+        os.environ[DEBUG] = "1"
+    asked = _asked_for(request)
+    for note in asked.notes:
+        print(f"[notice] {printable(note)}", file=sys.stderr)
+    if request.local or (request.target is None and asked.target == LOCAL):
+        if asked.envelope is not None:
+            raise BadInput("-t local: a signed action is for the fleet that its target names")
+        from investigator.cli.local import run_locally
+
+        return run_locally(request, asked)
+    from investigator.cli.fleet import Asking
+
+    return Asking(request, asked).go()
+
+
+def _asked_for(request: RunRequest) -> AskedFor:
+    """What the words, or the action file, ask."""
+    if request.file is not None:
+        return read_action_file(request.file, local=request.local)
+    operations = (Operation(module=request.module or "", parameters=request.parameters),)
+    return AskedFor(name=request.name, target=request.target or "", operations=operations)

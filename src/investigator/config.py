@@ -1,0 +1,146 @@
+"""Settings, frozen, read from TOML: one file for the console, one for the agent, one for the broker.
+
+All live in a deployment's home folder; relative paths in them are taken from the file's own folder. Units are in the names.
+Nothing here is created: `deployment` does that.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+
+from investigator.errors import BadInput, DeploymentError
+
+CONSOLE_FILE: Final = "console.toml"
+AGENT_FILE: Final = "agent.toml"
+BROKER_FILE: Final = "broker.toml"
+MAX_CONFIG_BYTES: Final = 1 << 20
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to reach the broker."""
+
+    url: str
+    credentials: Path
+
+
+class Signing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the investigator's key is: a file, or gpg's keyring by full fingerprint."""
+
+    key: Path | None = None
+    gpg: str | None = None
+    gpg_home: Path | None = None
+
+
+class ConsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """console.toml."""
+
+    broker: Link
+    signer: Signing
+    sealing_key: Path | None = None
+    """Results are sealed to this key; without it they travel readable."""
+    store: Path
+    targets: dict[str, str] = {}
+    """Macros: `-t NAME` stands for its condition."""
+
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """agent.toml."""
+
+    broker: Link
+    keyring: Path
+    """A folder of armored public keys, one certificate a file."""
+    acl: Path
+    name: str = ""
+    """Empty: this host's name."""
+    tags: dict[str, str] = {}
+    heartbeat_s: Positive = 60.0
+    catch_up_s: Positive = 60.0
+    module_timeout_s: Positive = 300.0
+    module_memory_bytes: Annotated[int, msgspec.Meta(ge=64 << 20)] = 1 << 30
+    module_result_bytes: Annotated[int, msgspec.Meta(ge=4096)] = 48 << 20
+    facts_refresh_s: Positive = 300.0
+
+
+class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """broker.toml."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 4222
+    store: Path = Path("broker")
+    credentials: Path
+    """The investigator's, to make the streams with."""
+    sync_always: bool = True
+    """Whether a result is on the disk before it is acknowledged; `false` is faster and loses seconds at a power cut."""
+
+
+T = TypeVar("T")
+
+
+def load_console(home: Path, file: str = CONSOLE_FILE) -> ConsoleConfig:
+    """Read console.toml; raises `DeploymentError` (there is none) or `BadInput` (what and where)."""
+    return _load(home / file, ConsoleConfig)
+
+
+def load_agent(home: Path) -> AgentConfig:
+    """Read agent.toml; raises `DeploymentError` (there is none) or `BadInput` (what and where)."""
+    return _load(home / AGENT_FILE, AgentConfig)
+
+
+def load_broker(home: Path) -> BrokerConfig:
+    """Read broker.toml; raises `DeploymentError` (there is none) or `BadInput` (what and where)."""
+    return _load(home / BROKER_FILE, BrokerConfig)
+
+
+def default_home() -> Path:
+    """`$INVESTIGATOR_HOME`, else the folder `investigator` where XDG keeps data."""
+    chosen = os.environ.get("INVESTIGATOR_HOME")
+    if chosen:
+        return Path(chosen).absolute()
+    data = os.environ.get("XDG_DATA_HOME", "")
+    base = Path(data) if data.startswith("/") else Path.home() / ".local" / "share"
+    return base / "investigator"
+
+
+def read_file(path: Path, *, max_bytes: int) -> bytes:
+    """A file of the deployment.
+
+    Raises:
+        DeploymentError: it is not there, not readable, or larger than it can be.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+    except OSError as error:
+        raise DeploymentError(f"{path}: {error.strerror}", hint=_HINT) from None
+    if len(content) > max_bytes:
+        raise DeploymentError(f"{path}: more than {max_bytes:,} bytes")
+    return content
+
+
+_HINT: Final = "`investigator init` makes a deployment; --home or INVESTIGATOR_HOME says where one is."
+
+
+def _load(path: Path, shape: type[T]) -> T:
+    text = read_file(path, max_bytes=MAX_CONFIG_BYTES)
+    try:
+        document = tomllib.loads(text.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadInput(f"{path}: {error}") from None
+    try:
+        return msgspec.convert(document, shape, dec_hook=lambda kind, value: _path(kind, value, path.parent))
+    except msgspec.ValidationError as error:
+        raise BadInput(f"{path}: {str(error).replace('`', chr(39))}") from None
+
+
+def _path(kind: type, value: Any, folder: Path) -> Any:
+    if kind is Path and isinstance(value, str):
+        return folder / Path(value).expanduser()
+    raise ValueError(f"Expected a path, got {type(value).__name__}")

@@ -1,0 +1,190 @@
+"""Stage 7: what comes back is opened, checked, counted, until the investigation is over."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from investigator.errors import BadInput, BrokerError, Refused
+from investigator.protocol.action import Action, utc
+from investigator.protocol.answer import Assembly, unpack
+from investigator.protocol.identity import BadFrame
+from investigator.protocol.subjects import ALL_HEARTBEATS, RESULTS, results_of
+from investigator.protocol.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from investigator.broker.connection import Broker, Message
+    from investigator.console.inventory import Host, Inventory
+    from investigator.console.store import Store
+    from investigator.protocol.result import Outcome, State
+
+GRACE_S: Final = 5.0
+"""How long after its expiry an action's last answers are awaited: what was killed at expiry still says so."""
+READ_STREAM_EVERY_S: Final = 2.0
+GIVE_UP_ON_BROKER_S: Final = 15.0
+MAX_DROPPED_TOLD: Final = 5
+
+
+@dataclass(slots=True)
+class Collection:
+    """One investigation as its answers come in."""
+
+    action: Action
+    digest: str
+    broker: Broker
+    store: Store
+    inventory: Inventory
+    targeted: list[Host]
+    private_key: bytes | None
+    on_outcome: Callable[[str, str, Outcome], None]
+    """Called with agent id, name and outcome, once per agent, when it is final."""
+    on_warning: Callable[[str], None]
+    tally: Tally = field(init=False)
+    seen_since: set[str] = field(default_factory=set)
+    dropped: int = 0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _assemblies: dict[str, Assembly] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
+    _last_sequence: int = 0
+    _unkept: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Expect an answer of every targeted agent."""
+        self.tally = Tally({host.id: host.name for host in self.targeted})
+
+    async def listen(self) -> None:
+        """Subscribe before the action goes out: the first answers come within milliseconds."""
+        await self.broker.subscribe(results_of(self.action.id), self._on_answer)
+        await self.broker.subscribe(ALL_HEARTBEATS, self._on_heartbeat)
+        await self.broker.flush()
+
+    async def until_over(self, *, awaited: set[str], wait: bool, tick: Callable[[], None]) -> None:
+        """Collect until every awaited agent is final (with `wait`: every targeted one, else to the end of its life).
+
+        Raises:
+            BrokerError: the broker went away and did not come back; what had arrived is counted and kept.
+        """
+        deadline_s = self.action.expireafter.timestamp() + GRACE_S
+        everyone = set(self.tally.targeted)
+        next_read_s, lost_s = time.monotonic() + READ_STREAM_EVERY_S, None
+        while True:
+            missing = self.tally.waiting(everyone if wait else {agent for agent in awaited if not self._stopped(agent)})
+            if not missing or time.time() >= deadline_s:
+                # live messages may have been lost on the way: the stream is the truth, so look once more
+                await self._read_stream()
+                if not self.tally.waiting(missing) or time.time() >= deadline_s:
+                    return
+            lost_s = self._watch_broker(lost_s)
+            if time.monotonic() >= next_read_s and lost_s is None:
+                await self._read_stream()
+                next_read_s = time.monotonic() + READ_STREAM_EVERY_S
+            await self._keep()
+            tick()
+            self.changed.clear()
+            try:
+                async with asyncio.timeout(0.2):
+                    await self.changed.wait()
+            except TimeoutError:
+                pass
+
+    def states(self) -> dict[str, State]:
+        """The state of every agent, as if nothing more came."""
+        return self.tally.states(seen_since=self.seen_since)
+
+    async def finish(self) -> None:
+        """Keep what is not kept yet."""
+        await self._keep()
+
+    def _stopped(self, agent: str) -> bool:
+        host = self.inventory.hosts.get(agent)
+        return host is not None and host.stopped
+
+    def _watch_broker(self, lost_s: float | None) -> float | None:
+        if self.broker.is_connected:
+            if lost_s is not None:
+                self.on_warning("the broker is back")
+            return None
+        if lost_s is None:
+            self.on_warning("the broker went away; trying again")
+            return time.monotonic()
+        if time.monotonic() - lost_s > GIVE_UP_ON_BROKER_S:
+            raise BrokerError(
+                f"the broker went away for more than {GIVE_UP_ON_BROKER_S:.0f} s",
+                hint="Agents keep their answers until it is back.",
+            )
+        return lost_s
+
+    async def _read_stream(self) -> None:
+        try:
+            async for stored in self.broker.read_stream(
+                RESULTS, results_of(self.action.id), after_seq=self._last_sequence
+            ):
+                self._last_sequence = max(self._last_sequence, stored.sequence)
+                self._take(stored.subject, stored.data)
+        except BrokerError as error:
+            if self.broker.is_connected:
+                raise
+            self.on_warning(str(error))
+
+    async def _keep(self) -> None:
+        batch, self._unkept = self._unkept, []
+        if batch:
+            await self.store.keep_answers(self.action.id, batch)
+
+    def _on_answer(self, message: Message) -> None:
+        self._take(message.subject, message.data)
+
+    def _on_heartbeat(self, message: Message) -> None:
+        agent = message.subject.rpartition(".")[2]
+        if not self.inventory.hear_heartbeat(agent, message.data, utc(time.time())):
+            return
+        if self.inventory.hosts[agent].stopped:
+            self.seen_since.discard(agent)
+            self.changed.set()
+        else:
+            self.seen_since.add(agent)
+
+    def _take(self, subject: str, payload: bytes) -> None:
+        """One payload, live or from the stream; what does not verify is dropped, counted and named."""
+        agent = subject.rpartition(".")[2]
+        try:
+            head, piece = unpack(payload, action=self.action.id, agent=agent, private_key=self.private_key)
+            if head.digest != self.digest:
+                # somebody published other bytes under this action's id, and the agent answered to those
+                raise BadFrame("it answers other bytes than this action's")
+            outcome = self._assemblies.setdefault(agent, Assembly()).add(head, piece)
+            if head.sealto != self.action.sealto and (outcome is None or outcome.state != "refused"):
+                raise BadFrame("it is sealed to another key than was asked")
+        except (Refused, BadInput) as error:
+            self._drop(agent, error)
+            return
+        self._unkept.append((agent, payload))
+        self.seen_since.add(agent)
+        if outcome is not None and self.tally.add(agent, outcome) and self.tally.is_final(agent):
+            self._tell(agent, outcome)
+        self.changed.set()
+
+    def _tell(self, agent: str, outcome: Outcome) -> None:
+        if agent not in self._told:
+            self._told.add(agent)
+            self.on_outcome(agent, self.name_of(agent), outcome)
+
+    def name_of(self, agent: str) -> str:
+        """As the inventory knows it, whatever an answer claims."""
+        host = self.inventory.hosts.get(agent)
+        return host.name if host is not None else self.tally.names().get(agent, agent)
+
+    def _drop(self, agent: str, error: Exception) -> None:
+        self.dropped += 1
+        if self.dropped <= MAX_DROPPED_TOLD:
+            self.on_warning(f"an answer in the name of {self.name_of(agent)} was dropped: {error}")
+
+
+def awaited(targeted: list[Host], now: datetime) -> set[str]:
+    """The agents that the investigation waits for: those seen within three of their heartbeats."""
+    return {host.id for host in targeted if host.is_online(now)}

@@ -1,0 +1,140 @@
+"""The fleet as its own facts and heartbeats tell it: the agents table that targets are counted on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from investigator.errors import BadInput, Refused
+from investigator.protocol.facts import Facts, Heartbeat, decode_facts, decode_heartbeat
+from investigator.protocol.subjects import ALL_FACTS, ALL_HEARTBEATS, FACTS, HEARTBEATS
+from investigator.protocol.target import Condition, NoVerdict, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
+    from investigator.broker.connection import Broker
+
+ONLINE_HEARTBEATS: Final = 3
+"""An agent counts as online while its last sign of life is younger than this many of its heartbeats."""
+OFFLINE_AFTER_S: Final = 20 * 60
+"""MIG's: silent for longer than this is offline; in between it is idle."""
+
+
+@dataclass(slots=True)
+class Host:
+    """One agent as the inventory knows it."""
+
+    facts: Facts
+    facts_seen: datetime
+    heartbeat: Heartbeat | None = None
+    heartbeat_seen: datetime | None = None
+
+    @property
+    def id(self) -> str:
+        """Derived from the key that signed the facts."""
+        return str(self.facts.row["id"])
+
+    @property
+    def name(self) -> str:
+        """What the agent calls itself."""
+        return str(self.facts.row.get("name") or self.id)
+
+    @property
+    def last_seen(self) -> datetime:
+        """When the broker last stored a word of it, by the broker's clock."""
+        return max(self.facts_seen, self.heartbeat_seen or self.facts_seen)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether its last word was that it stops."""
+        return (
+            self.heartbeat is not None
+            and self.heartbeat.x
+            and self.heartbeat_seen is not None
+            and self.heartbeat_seen >= self.facts_seen
+        )
+
+    def is_online(self, now: datetime) -> bool:
+        """Seen within three of its heartbeats: an answer is expected from it."""
+        age_s = (now - self.last_seen).total_seconds()
+        return not self.stopped and age_s < ONLINE_HEARTBEATS * self.facts.heartbeat_s
+
+    def row(self, now: datetime) -> dict[str, Any]:
+        """Its row of the agents table, with the two columns that only the inventory can fill."""
+        age_s = (now - self.last_seen).total_seconds()
+        silent = self.stopped or age_s >= max(OFFLINE_AFTER_S, ONLINE_HEARTBEATS * self.facts.heartbeat_s)
+        status = "offline" if silent else "online" if self.is_online(now) else "idle"
+        return {**self.facts.row, "status": status, "heartbeattime": self.last_seen}
+
+
+class Inventory:
+    """Every agent whose facts the streams hold, by id."""
+
+    def __init__(self) -> None:
+        self.hosts: dict[str, Host] = {}
+        self.dropped: list[str] = []
+        """What did not verify, one line each."""
+
+    def matching(
+        self, condition: Condition | None, now: datetime, came_to: Collection[tuple[str, str, str]] = ()
+    ) -> list[Host]:
+        """The agents that a target means (None: all), by name, as far as the inventory can tell.
+
+        `came_to`: (action id, agent id, state) of earlier outcomes, for targets that ask for these.
+        """
+        hosts = sorted(self.hosts.values(), key=lambda host: (host.name, host.id))
+        return [host for host in hosts if condition is None or _is_meant(condition, host, now, came_to)]
+
+    def hear_facts(self, agent: str, frame: bytes, seen: datetime) -> None:
+        """Take an agent's facts if it signed them itself."""
+        try:
+            facts, _ = decode_facts(frame, agent=agent)
+        except (BadInput, Refused) as error:
+            self.dropped.append(str(error))
+            return
+        known = self.hosts.get(agent)
+        if known is None:
+            self.hosts[agent] = Host(facts, seen)
+        else:
+            known.facts, known.facts_seen = facts, seen
+
+    def hear_heartbeat(self, agent: str, frame: bytes, seen: datetime) -> bool:
+        """Take a heartbeat if the agent that it speaks for signed it; true if so."""
+        host = self.hosts.get(agent)
+        if host is None:
+            return False
+        try:
+            heartbeat = decode_heartbeat(frame, host.facts.public_key)
+        except (BadInput, Refused) as error:
+            self.dropped.append(f"{host.name}: {error}")
+            return False
+        host.heartbeat, host.heartbeat_seen = heartbeat, seen
+        return True
+
+
+async def load_inventory(broker: Broker) -> Inventory:
+    """Read facts and heartbeats from their streams.
+
+    Raises:
+        BrokerError: the broker does not answer, or has no such streams.
+    """
+    inventory = Inventory()
+    async for stored in broker.read_stream(FACTS, ALL_FACTS, after_seq=0):
+        inventory.hear_facts(stored.subject.rpartition(".")[2], stored.data, stored.time)
+    async for stored in broker.read_stream(HEARTBEATS, ALL_HEARTBEATS, after_seq=0):
+        inventory.hear_heartbeat(stored.subject.rpartition(".")[2], stored.data, stored.time)
+    return inventory
+
+
+def _is_meant(condition: Condition, host: Host, now: datetime, came_to: Collection[tuple[str, str, str]]) -> bool:
+    """A host whose facts allow no verdict (a cast that fails on them) counts as meant: it will refuse, and say why."""
+
+    def ledger(action: str, found: bool) -> bool:
+        return (action, host.id, "found" if found else "notfound") in came_to
+
+    try:
+        return judge(condition, host.row(now), now, ledger if came_to else None) is True
+    except NoVerdict:
+        return True

@@ -1,0 +1,145 @@
+"""One investigation from the console, stage 3 to 7: publish, collect, and hand what comes to whoever shows it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from investigator.broker.connection import Broker
+from investigator.console.collect import Collection, awaited
+from investigator.console.dispatch import Prepared, publish
+from investigator.console.inventory import Host, load_inventory
+from investigator.console.render import Summary
+from investigator.console.store import Store
+from investigator.errors import BrokerError
+from investigator.protocol.action import Action, utc
+from investigator.protocol.result import Outcome, State
+
+
+class Audience(Protocol):
+    """Whoever is told how it goes: one of `render`'s renderers."""
+
+    def started(self, action: Action, *, targeted: int, expected: int) -> None:
+        """It was published; an answer is expected of so many of the targeted."""
+
+    def outcome(self, agent: str, name: str, state: State, outcome: Outcome | None) -> None:
+        """One agent's final state; the outcome is None where the agent said nothing."""
+
+    def progress(self, *, targeted: int, answered: int, found: int, failed: int, elapsed_s: float) -> None:
+        """How it stands."""
+
+    def summary(self, summary: Summary) -> None:
+        """It is over."""
+
+    def warn(self, text: str) -> None:
+        """Something that the investigator should know."""
+
+
+async def investigate(
+    prepared: Prepared,
+    broker: Broker,
+    store: Store,
+    audience: Audience,
+    *,
+    private_key: bytes | None,
+    wait: bool,
+    stop: asyncio.Event,
+) -> Summary:
+    """Publish an action and follow it until every awaited agent is final, or `stop` is set (Ctrl-C).
+
+    Raises:
+        BrokerError: the broker went away for good; the audience has the summary of what had arrived.
+        DeploymentError: the store's disk is full.
+    """
+    started = time.monotonic()
+    targeted, collection = await _open(prepared, broker, store, audience, private_key)
+    expected = awaited(targeted, utc(time.time()))
+    await store.keep_action(
+        prepared.action.id, prepared.action.name, prepared.envelope, published_s=time.time()
+    )
+    await collection.listen()
+    await publish(prepared, broker, now_s=time.time())
+    audience.started(prepared.action, targeted=len(targeted), expected=len(expected))
+
+    def tick() -> None:
+        counts = collection.tally.counts()
+        audience.progress(
+            targeted=len(collection.tally.names()),
+            answered=len(collection.tally.outcomes),
+            found=counts.get("found", 0),
+            failed=sum(counts.get(state, 0) for state in ("failed", "timeout", "refused", "cancelled")),
+            elapsed_s=time.monotonic() - started,
+        )
+
+    problem: BrokerError | None = None
+    try:
+        await _until(stop, collection.until_over(awaited=expected, wait=wait, tick=tick))
+    except BrokerError as error:
+        problem = error
+    await collection.finish()
+    await store.keep_states(prepared.action.id, collection.states())
+    summary = _close(collection, audience, elapsed_s=time.monotonic() - started, interrupted=stop.is_set())
+    if problem is not None:
+        raise problem
+    return summary
+
+
+async def _open(
+    prepared: Prepared, broker: Broker, store: Store, audience: Audience, private_key: bytes | None
+) -> tuple[list[Host], Collection]:
+    inventory = await load_inventory(broker)
+    for line in inventory.dropped:
+        audience.warn(line)
+    now = utc(time.time())
+    targeted = inventory.matching(prepared.condition, now, await store.who_came_to())
+
+    def tell(agent: str, name: str, outcome: Outcome) -> None:
+        audience.outcome(agent, name, outcome.state, outcome)
+
+    collection = Collection(
+        action=prepared.action,
+        digest=prepared.envelope.digest,
+        broker=broker,
+        store=store,
+        inventory=inventory,
+        targeted=targeted,
+        private_key=private_key,
+        on_outcome=tell,
+        on_warning=audience.warn,
+    )
+    return targeted, collection
+
+
+async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Let the work end by itself, or by `stop`."""
+    task = asyncio.create_task(work)
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.cancel()
+        if not task.done():
+            task.cancel()
+    if task.done() and not task.cancelled():
+        task.result()
+
+
+def _close(collection: Collection, audience: Audience, *, elapsed_s: float, interrupted: bool) -> Summary:
+    """Tell the agents that said nothing, or nothing final, and sum up."""
+    states = collection.states()
+    for agent in sorted(states, key=lambda agent: (collection.name_of(agent), agent)):
+        if not collection.tally.is_final(agent):
+            outcome = collection.tally.outcomes.get(agent)
+            audience.outcome(agent, collection.name_of(agent), states[agent], outcome)
+    summary = Summary(
+        action=collection.action.id,
+        targeted=len(states),
+        states=collection.tally.counts(seen_since=collection.seen_since),
+        elapsed_s=elapsed_s,
+        interrupted=interrupted,
+        dropped=collection.dropped,
+    )
+    audience.summary(summary)
+    return summary

@@ -1,0 +1,59 @@
+"""The investigator's keys as files of the deployment: the one that signs actions, the one that opens results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from investigator.config import Signing, read_file
+from investigator.errors import BadInput, DeploymentError
+from investigator.pgp import GpgSigner, KeyFileSigner, Signer
+
+MAX_KEY_BYTES: Final = 64 * 1024
+
+
+def load_signer(config: Signing, passphrase: Callable[[], str]) -> Signer:
+    """The investigator's signer; a protected key asks for its passphrase when it is first used.
+
+    Raises:
+        DeploymentError: no key, or not a usable one.
+    """
+    if config.gpg is not None:
+        return GpgSigner(config.gpg, config.gpg_home)
+    if config.key is None:
+        raise DeploymentError("console.toml names no key: [signer] needs `key` or `gpg`")
+    return KeyFileSigner(read_file(config.key, max_bytes=MAX_KEY_BYTES), passphrase)
+
+
+def encode_sealing_key(private: bytes, passphrase: str | None) -> bytes:
+    """A PKCS #8 PEM, as any tool reads it; encrypted under the passphrase if there is one."""
+    protection: serialization.KeySerializationEncryption = (
+        serialization.BestAvailableEncryption(passphrase.encode()) if passphrase else serialization.NoEncryption()
+    )
+    return X25519PrivateKey.from_private_bytes(private).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection
+    )
+
+
+def load_sealing_key(path: Path, passphrase: Callable[[], str]) -> bytes:
+    """The 32 private bytes of the key that results are sealed to.
+
+    Raises:
+        DeploymentError: no such key.
+        BadInput: the passphrase is not its.
+    """
+    pem = read_file(path, max_bytes=MAX_KEY_BYTES)
+    protected = b"ENCRYPTED" in pem
+    try:
+        key = serialization.load_pem_private_key(pem, passphrase().encode() if protected else None)
+    except ValueError:
+        if protected:
+            raise BadInput(f"{path}: the passphrase does not open it") from None
+        raise DeploymentError(f"{path}: no private key") from None
+    if not isinstance(key, X25519PrivateKey):
+        raise DeploymentError(f"{path}: not an X25519 key")
+    return key.private_bytes_raw()

@@ -1,0 +1,35 @@
+"""The console's connection to the broker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from investigator.broker.connection import Broker, connect
+from investigator.broker.credentials import Credentials
+from investigator.config import ConsoleConfig
+
+CONNECT_WITHIN_S: Final = 5.0
+
+
+@asynccontextmanager
+async def console_link(config: ConsoleConfig) -> AsyncIterator[Broker]:
+    """Connect as the investigator.
+
+    Raises:
+        BrokerError: there is none within five seconds.
+        DeploymentError: no credentials.
+    """
+    credentials = Credentials.load(config.broker.credentials)
+    broker = await connect(
+        config.broker.url,
+        credentials,
+        name="console",
+        inbox=f"_INBOX.{credentials.name}",
+        give_up_after_s=CONNECT_WITHIN_S,
+    )
+    try:
+        yield broker
+    finally:
+        await broker.close()

@@ -1,0 +1,109 @@
+"""`--output text`: results on stdout as MIG prints them (agent, space, line); all else on stderr.
+
+An agent that did not answer what was asked is always named, with the reason: `-show` chooses among answers only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Final, TextIO
+
+from investigator.console.render import ModuleLines, Quiet, Show, Summary, why
+from investigator.printable import printable
+from investigator.protocol.action import Action
+from investigator.protocol.result import Outcome, State
+from investigator.protocol.tally import STATES
+
+MAX_NAMES: Final = 50
+"""How many agents of one state and reason are named; `-show all` has a line for each."""
+_ANSWERED: Final = ("found", "notfound")
+_COLOURS: Final[dict[State, str]] = {
+    "found": "32",
+    "failed": "31",
+    "timeout": "31",
+    "refused": "31",
+    "cancelled": "33",
+    "expired": "33",
+    "offline": "33",
+}
+
+
+class TextRenderer(Quiet):
+    """For people, and for what they pipe it into."""
+
+    def __init__(self, stdout: TextIO, stderr: TextIO, *, show: Show, lines: ModuleLines) -> None:
+        super().__init__(stdout, stderr)
+        self._show = show
+        self._lines = lines
+        self._shown = 0
+        self._fleet = True
+        self._others: dict[tuple[State, str], list[str]] = {}
+        self._coloured = stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+    def started(self, action: Action, *, targeted: int, expected: int) -> None:
+        """How many agents are asked, and how many of them are there; nothing where this machine alone is asked."""
+        self._fleet = action.target != "local"
+        if not self._fleet:
+            return
+        are = "agent is" if targeted == 1 else "agents are"
+        self.say(f"{targeted} {are} targeted, {expected} expected to answer. Following action ID {action.id}.")
+
+    def outcome(self, agent: str, name: str, state: State, outcome: Outcome | None) -> None:  # noqa: ARG002
+        """An agent's lines, by `-show`; or a place among those that are named at the end."""
+        shown = printable(name)
+        if self._wants(state):
+            self._shown += 1
+        if outcome is not None:
+            self._results(shown, state, outcome)
+        if state in _ANSWERED:
+            if self._show != "found" and self._wants(state):
+                self.put(f"{shown} command success\n")
+        elif self._show == "all":
+            reason = why(outcome)
+            self.say(f"{shown} command did not succeed. status={state}" + (f" ({reason})" if reason else ""))
+        else:
+            self._others.setdefault((state, why(outcome)), []).append(shown)
+
+    def summary(self, summary: Summary) -> None:
+        """Who did not answer and why, how many have results, and one line with the counts."""
+        for state in STATES:
+            for (of, reason), names in sorted(self._others.items()):
+                if of == state:
+                    self.say(self._colour(state, state) + f": {_named(names)}" + (f" ({reason})" if reason else ""))
+        agents = "agents have" if self._shown > 1 else "agent has"
+        self.say(f"{self._shown} {agents} {self._show} results")
+        self.say(self._counts(summary))
+
+    def _wants(self, state: State) -> bool:
+        return self._show in ("all", state)
+
+    def _results(self, name: str, state: State, outcome: Outcome) -> None:
+        """Findings are shown even where another operation of the same agent failed."""
+        everything = self._show != "found"
+        if everything and not self._wants(state):
+            return
+        for number, result in enumerate(outcome.results):
+            if everything or result.foundanything:
+                for line in self._lines.of(number, result, everything=everything):
+                    self.put(f"{name} {line}\n")
+
+    def _counts(self, summary: Summary) -> str:
+        states = ", ".join(
+            self._colour(state, f"{summary.states[state]} {state}") for state in STATES if summary.states.get(state)
+        )
+        line = f"{summary.targeted} targeted" + (f": {states}" if states else "") + f" in {summary.elapsed_s:.2f} s"
+        if summary.dropped:
+            line += f"; {summary.dropped} answers dropped, since they did not verify"
+        if summary.interrupted:
+            line += "; interrupted" + (", agents may still be running" if self._fleet else "")
+        return line
+
+    def _colour(self, state: State, text: str) -> str:
+        return f"\x1b[{_COLOURS[state]}m{text}\x1b[0m" if self._coloured and state in _COLOURS else text
+
+
+def _named(names: Sequence[str]) -> str:
+    listed = ", ".join(sorted(names)[:MAX_NAMES])
+    more = len(names) - MAX_NAMES
+    return listed + (f" and {more} more (-show all names each)" if more > 0 else "")

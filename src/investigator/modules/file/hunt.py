@@ -1,0 +1,221 @@
+"""The run: walk, judge what needs no reading at once, have the rest read, and report."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from typing import Final, Protocol
+
+from investigator.modules.file.checks import Check, Plan, make_plan
+from investigator.modules.file.opening import path_text, reason
+from investigator.modules.file.parameters import Search, is_absolute
+from investigator.modules.file.reading import Facts, OutOfTime
+from investigator.modules.file.readers import Job, Readers
+from investigator.modules.file.walk import Batch, Walk
+from investigator.modules.interface import Context
+
+MARGIN_S: Final = 1.0
+"""How long before its deadline a run ends, to answer with what it has; a tenth of the time if that is shorter."""
+_KNOWN_FILES: Final = 4096
+_NS_PER_S: Final = 1_000_000_000
+
+
+class Sink(Protocol):
+    """Who is told what was found; the report, or another module that chooses files as this one does."""
+
+    files_count: int
+
+    def hit(self, plan: Plan, check: Check | None, path: bytes, found: os.stat_result, sha256: str | None) -> None:
+        """A file that all checks (None), or this one, hold for."""
+
+    def error(self, text: str) -> None:
+        """Something that could not be read."""
+
+    def failed_to_open(self, text: str) -> None:
+        """Something that could not even be opened."""
+
+    def note(self, text: str) -> None:
+        """Something that was left out on purpose."""
+
+
+def make_plans(searches: Mapping[str, Search], *, folder: str) -> list[Plan]:
+    """The searches ready to run, with their paths made absolute from `folder` and cleaned lexically.
+
+    Raises:
+        BadParameters, BadRegex: see `make_plan`.
+    """
+    patterns = sum(len(search.contents) + len(search.regexes) for search in searches.values())
+    plans = [make_plan(label, search, patterns=max(patterns, 1)) for label, search in searches.items()]
+    for plan in plans:
+        plan.paths = list(dict.fromkeys(clean(path, folder) for path in plan.search.paths))
+    return plans
+
+
+def clean(path: str, folder: str) -> str:
+    """An absolute path without `.`, `..`, doubled and trailing slashes; links are not looked at."""
+    if os.name == "nt":
+        return os.path.normpath(os.path.join(folder, path))  # noqa: PTH118 - lexical, on texts
+    cleaned = posixpath.normpath(path if posixpath.isabs(path) else posixpath.join(folder, path))
+    return "/" + cleaned.lstrip("/")  # POSIX keeps two leading slashes apart, Linux and MIG do not
+
+
+class Hunt:
+    """One run of several searches."""
+
+    def __init__(self, plans: list[Plan], context: Context, sink: Sink, *, threads: int | None = None) -> None:
+        self._plans = plans
+        self._sink = sink
+        self._now_ns = int(context.now * _NS_PER_S)
+        left_s = context.deadline_s - time.monotonic()
+        self._deadline_s = context.deadline_s - min(MARGIN_S, max(left_s, 0.0) / 10)
+        self._known: dict[tuple[int, ...], Facts] = {}
+        self._unsure: list[bytes] = []
+        self._unread = 0
+        self._traces = any(plan.search.options.debug for plan in plans)
+        self._proc_device = _device_of("/proc")
+        self._readers = Readers(
+            patterns={text: pattern for plan in plans for text, pattern in plan.patterns.items()},
+            endless=lambda found: found.st_size == 0 or found.st_dev == self._proc_device,
+            deadline_s=self._deadline_s,
+            threads=threads,
+        )
+
+    def run(self) -> None:
+        """Search until all is seen, every search has its fill, or the time is up."""
+        roots: dict[bytes, list[Plan]] = {}
+        for plan in self._plans:
+            if not plan.has_checks:
+                self._sink.note(f"search '{plan.label}' has no checks and matches nothing")
+            for path in plan.paths:
+                roots.setdefault(os.fsencode(path), []).append(plan)
+        walk = Walk(self._plans, self._sink.failed_to_open, self._sink.note, self._tick)
+        try:
+            for batch in walk.batches(roots):
+                self._evaluate(batch)
+        except OutOfTime as stop:
+            self._note_time(f"the walk stopped in {path_text(stop.args[0])}" if stop.args else "a read hangs")
+        try:
+            self._take(self._readers.finish())
+        except OutOfTime:
+            self._note_time("a read hangs")
+        finally:
+            self._readers.close()
+        if self._unread:
+            self._note_time(f"{self._unread} files were not read")
+        if self._unsure:
+            more = f" and {len(self._unsure) - 1} other files" if len(self._unsure) > 1 else ""
+            self._sink.note(
+                f"{path_text(self._unsure[0])}{more} hold lines of over 1 MiB, in which matches longer than 64 KiB may be missed"
+            )
+
+    def _tick(self, folder: bytes) -> bool:
+        if time.monotonic() > self._deadline_s:
+            raise OutOfTime(folder)
+        return not all(plan.done for plan in self._plans)
+
+    def _note_time(self, what: str) -> None:
+        self._sink.note(f"out of time after {self._sink.files_count} files: {what}; the rest is unknown")
+
+    def _evaluate(self, batch: Batch) -> None:
+        self._sink.files_count += batch.weight * len(batch.names)
+        if self._traces:
+            _trace(f"{path_text(batch.folder)}: {len(batch.names)} files, searches {[p.label for p in batch.plans]}")
+        jobs: dict[int, Job] = {}
+        for plan in batch.plans:
+            if plan.matchall:
+                self._match_all(plan, batch, jobs)
+            else:
+                self._match_any(plan, batch, jobs)
+        for job in jobs.values():
+            self._take(self._readers.submit(job))
+
+    def _match_all(self, plan: Plan, batch: Batch, jobs: dict[int, Job]) -> None:
+        if not plan.has_checks:
+            return
+        places: Iterable[int] = range(len(batch.names))
+        for check in plan.names:
+            matching = check.pattern.among(batch.names, batch.joined)
+            if check.inverted:
+                matching = sorted(set(range(len(batch.names))).difference(matching))
+            places = matching if places == range(len(batch.names)) else sorted(set(places).intersection(matching))
+        for place in places:
+            if plan.done:
+                return
+            found = self._status(batch, place)
+            if found is None or not all(check.holds(found, self._now_ns) for check in plan.cheap):
+                continue
+            if plan.reads or plan.sha256:
+                self._job(jobs, batch, place, found).held[plan] = []
+            else:
+                self._hit(plan, None, batch.path(place), found, None)
+
+    def _match_any(self, plan: Plan, batch: Batch, jobs: dict[int, Job]) -> None:
+        named = [(check, set(check.pattern.among(batch.names, batch.joined))) for check in plan.names]
+        for place in range(len(batch.names)) if plan.has_checks else ():
+            held: list[Check] = [check for check, matching in named if (place in matching) != check.inverted]
+            if not (held or plan.cheap or plan.reads):
+                continue
+            found = self._status(batch, place)
+            if found is None:
+                continue
+            held += [check for check in plan.cheap if check.holds(found, self._now_ns)]
+            if plan.reads or (plan.sha256 and held):
+                self._job(jobs, batch, place, found).held[plan] = held
+            else:
+                for check in held:
+                    self._hit(plan, check, batch.path(place), found, None)
+
+    def _status(self, batch: Batch, place: int) -> os.stat_result | None:
+        try:
+            return batch.items[place].stat()
+        except OSError as error:
+            self._sink.failed_to_open(f"ERROR: lstat {path_text(batch.path(place))}: {reason(error)}")
+            return None
+
+    def _job(self, jobs: dict[int, Job], batch: Batch, place: int, found: os.stat_result) -> Job:
+        job = jobs.get(place)
+        if job is None:
+            identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+            # what /proc holds changes without a trace in its metadata
+            facts = Facts() if self._proc_device == found.st_dev else self._known.get(identity)
+            if facts is None:
+                facts = self._known[identity] = Facts()
+                if len(self._known) > _KNOWN_FILES:
+                    del self._known[next(iter(self._known))]
+            job = jobs[place] = Job(batch.path(place), found, batch.items[place].is_symlink(), facts, {})
+        return job
+
+    def _take(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            for text in job.errors:
+                if job.unopened:
+                    self._sink.failed_to_open(text)
+                else:
+                    self._sink.error(text)
+            self._unread += job.unread
+            if job.unsure:
+                self._unsure.append(job.path) if len(self._unsure) < 1000 else None
+            for plan, check, sha256 in job.hits:
+                self._hit(plan, check, job.path, job.found, sha256)
+
+    def _hit(self, plan: Plan, check: Check | None, path: bytes, found: os.stat_result, sha256: str | None) -> None:
+        self._sink.hit(plan, check, path, found, sha256)
+        if self._traces:
+            _trace(
+                f"{path_text(path)}: matches search {plan.label}" + (f" on {check.kind} {check.value}" if check else "")
+            )
+
+
+def _device_of(path: str) -> int | None:
+    try:
+        return os.stat(path).st_dev
+    except OSError:
+        return None
+
+
+def _trace(text: str) -> None:
+    """For `debug: print`: what is being done, on standard error."""
+    sys.stderr.write(f"file: {text}\n")

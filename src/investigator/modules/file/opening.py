@@ -1,0 +1,158 @@
+"""Opening what a hostile host may have put in the way, and how its names and errors are written.
+
+Nothing here waits: what is opened may have become a FIFO, a device or a link since it was looked at, so it is opened
+without blocking and its type checked on the descriptor. Access times stay as they were, where the system permits that.
+Paths are bytes as the system has them; a path longer than the system's limit is opened piece by piece.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator
+from typing import Final
+
+PATH_MAX: Final = 4096
+_PIECE_BYTES: Final = 3800
+
+_COMMON: Final = (
+    os.O_RDONLY
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_FOLDER: Final = getattr(os, "O_DIRECTORY", 0)
+_NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+_NOATIME = getattr(os, "O_NOATIME", 0)
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\udc80-\udcff]")
+
+
+class NotRegular(OSError):
+    """What was opened is no regular file any more."""
+
+
+def open_file(path: bytes, *, follow: bool) -> int:
+    """A descriptor of a regular file; `follow`: the last part may be a link.
+
+    Raises:
+        OSError: it cannot be opened; NotRegular: it is no regular file.
+    """
+    descriptor = _open(path, _COMMON | (0 if follow else _NOFOLLOW))
+    kind = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(kind):
+        os.close(descriptor)
+        raise NotRegular(errno.EINVAL, f"is {kind_name(kind)}, not a regular file", path)
+    return descriptor
+
+
+def open_folder(path: bytes) -> int:
+    """A descriptor of a folder, never through a link in the last part.
+
+    Raises:
+        OSError: it cannot be opened, or is none.
+    """
+    return _open(path, _COMMON | _FOLDER | _NOFOLLOW)
+
+
+def status(path: bytes, *, follow: bool) -> os.stat_result:
+    """`os.stat` or `os.lstat` for paths of any length.
+
+    Raises:
+        OSError: as these.
+    """
+    if len(path) < PATH_MAX:
+        return os.stat(path, follow_symlinks=follow)
+    with _parent(path) as (folder, name):
+        return os.stat(name, dir_fd=folder, follow_symlinks=follow)
+
+
+def _open(path: bytes, flags: int) -> int:
+    if len(path) >= PATH_MAX:
+        with _parent(path) as (folder, name):
+            return _open_quietly(name, flags, folder)
+    return _open_quietly(path, flags, None)
+
+
+def _open_quietly(path: bytes, flags: int, folder: int | None) -> int:
+    """Without touching the access time, which is only the owner's and root's to ask."""
+    global _NOATIME  # noqa: PLW0603 - once refused, it is not asked for again: two calls per file otherwise
+    if _NOATIME:
+        try:
+            return os.open(path, flags | _NOATIME, dir_fd=folder)
+        except PermissionError as error:
+            if error.errno != errno.EPERM:
+                raise
+            if os.geteuid():
+                _NOATIME = 0
+    return os.open(path, flags, dir_fd=folder)
+
+
+@contextlib.contextmanager
+def _parent(path: bytes) -> Iterator[tuple[int, bytes]]:
+    """The folder of a path that is too long for one call, and the name within."""
+    head, _, name = path.rpartition(b"/")
+    folder = os.open(b"/" if head.startswith(b"/") or not head else b".", _COMMON | _FOLDER)
+    try:
+        rest = head.strip(b"/")
+        while rest:
+            cut = len(rest) if len(rest) <= _PIECE_BYTES else rest.rfind(b"/", 0, _PIECE_BYTES)
+            deeper = os.open(rest[:cut], _COMMON | _FOLDER, dir_fd=folder)
+            os.close(folder)
+            folder, rest = deeper, rest[cut + 1 :]
+        yield folder, name
+    finally:
+        os.close(folder)
+
+
+def kind_name(mode: int) -> str:
+    """What a file that is none is called, with its article."""
+    kinds = (
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISLNK, "a link"),
+        (stat.S_ISFIFO, "a FIFO"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a character device"),
+        (stat.S_ISBLK, "a block device"),
+    )
+    return next((name for test, name in kinds if test(mode)), "something else")
+
+
+def reason(error: OSError) -> str:
+    """The system's words as Go writes them: `no such file or directory`."""
+    text = error.strerror or str(error)
+    return text[:1].lower() + text[1:]
+
+
+def path_text(path: bytes) -> str:
+    r"""A path for JSON: as it is if it is UTF-8, else in the shell's quotes, `$'/srv/caf\xe9'`.
+
+    Lossless and unambiguous, since every other path in a result starts with `/` or a drive letter. Within the quotes a
+    backslash, a single quote and control characters are escaped too: bash, zsh and ksh read it back.
+    """
+    try:
+        return path.decode()
+    except UnicodeDecodeError:
+        return _quoted(path.decode("utf-8", "surrogateescape"))
+
+
+def printable(text: str) -> str:
+    """A path of a result for a terminal: one with control characters in the same quotes, so that a line stays one."""
+    return _quoted(text) if _CONTROL.search(text) and not text.startswith("$'") else text
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return "$'" + _CONTROL.sub(lambda found: _escape(found[0]), escaped) + "'"
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    if code == 0x0A:
+        return "\\n"
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}"

@@ -1,0 +1,305 @@
+"""One file read once for all that is asked of it: line patterns and digests over the same blocks, in one reused buffer.
+
+What was decided before an error stays decided; what was not has no answer, so that no check on it holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from investigator.modules.file.checks import Digest, Question
+from investigator.modules.file.content import EXACT_LINE_BYTES, OVERLAP_BYTES, LinePattern, LineScan
+from investigator.modules.file.opening import open_file, path_text, reason
+
+GROWTH_BYTES: Final = 64 << 20
+"""How much more than its size a file may yield: logs grow while they are read, some files in /proc never end."""
+BUFFER_BYTES: Final = EXACT_LINE_BYTES + OVERLAP_BYTES
+_KEEP_BYTES: Final = OVERLAP_BYTES + 16
+_READ_BYTES: Final = 256 << 10
+_INFLATE_INPUT_BYTES: Final = 64 << 10
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_GZIP_HEADER_BYTES: Final = 10
+
+
+class OutOfTime(Exception):  # noqa: N818 - it ends the work, it is no error
+    """The deadline came while a file was read."""
+
+
+class ReadProblem(Exception):  # noqa: N818 - said in the result, not raised to anyone
+    """A file that cannot be read to its end; the message says why."""
+
+
+@dataclass(slots=True, eq=False)
+class Facts:
+    """What is known of one file's content; shared by all links to it, one reader at a time."""
+
+    answers: dict[Question, bool] = field(default_factory=dict)
+    digests: dict[Digest, str] = field(default_factory=dict)
+    unsure: set[Question] = field(default_factory=set)
+    """Of these a long line was judged in pieces; see `content`."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Source(Protocol):
+    """Where a file's bytes come from."""
+
+    def read_into(self, room: memoryview) -> int:
+        """As much as there is, up to `room`; 0 at the end. Raises OSError, ReadProblem, OutOfTime."""
+
+
+class PlainSource:
+    """The file as it is."""
+
+    def __init__(self, descriptor: int, *, deadline_s: float, limit_bytes: int) -> None:
+        self._descriptor = descriptor
+        self._deadline_s = deadline_s
+        self._left = limit_bytes
+
+    def read_into(self, room: memoryview) -> int:
+        """See `Source`."""
+        if time.monotonic() > self._deadline_s:
+            raise OutOfTime
+        count = os.readv(self._descriptor, [room[:_READ_BYTES]]) if _READV else self._read(room)
+        self._left -= count
+        if self._left < 0:
+            raise ReadProblem(f"yields {GROWTH_BYTES >> 20} MiB more than its size: not read further")
+        return count
+
+    def _read(self, room: memoryview) -> int:
+        data = os.read(self._descriptor, min(len(room), _READ_BYTES))
+        room[: len(data)] = data
+        return len(data)
+
+
+_READV: Final = hasattr(os, "readv")
+
+
+class GzipSource:
+    """The file gunzipped: all members one after another (RFC 1952, section 2.2), a block at a time."""
+
+    def __init__(self, raw: Source) -> None:
+        self._raw = raw
+        self._input = memoryview(bytearray(_INFLATE_INPUT_BYTES))
+        self._pending = b""
+        self._member: zlib._Decompress | None = None
+        self._ended = False
+
+    def read_into(self, room: memoryview) -> int:
+        """See `Source`. A bomb costs time only: never more is inflated than there is room for."""
+        while True:
+            if not self._pending and not self._ended:
+                count = self._raw.read_into(self._input)
+                self._ended = count == 0
+                self._pending = bytes(self._input[:count])
+            if self._member is None:
+                self._pending = self._pending.lstrip(b"\0")  # padding between members and at the end
+                if not self._pending:
+                    if self._ended:
+                        return 0
+                    continue
+                self._member = zlib.decompressobj(wbits=31)
+            data = self._inflate(self._member, len(room))
+            if data:
+                room[: len(data)] = data
+                return len(data)
+
+    def _inflate(self, member: zlib._Decompress, most: int) -> bytes:
+        try:
+            data = member.decompress(self._pending, most)
+        except zlib.error as error:
+            raise ReadProblem(f"gzip: {str(error).rpartition(': ')[2]}") from None
+        self._pending = member.unconsumed_tail
+        if member.eof:
+            self._pending = member.unused_data
+            self._member = None
+        elif not data and not self._pending and self._ended:
+            raise ReadProblem("unexpected EOF")
+        return data
+
+
+def gzip_head(descriptor: int) -> bytes:
+    """The start of a file that begins as a gzip file does, else nothing."""
+    try:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        head = os.read(descriptor, _INFLATE_INPUT_BYTES)
+    except OSError:  # the same will be met, and said, when it is read as it is
+        return b""
+    return head if head.startswith(_GZIP_MAGIC) else b""
+
+
+def can_inflate(head: bytes) -> bool:
+    """Whether what begins as a gzip file has a whole, valid header (RFC 1952, section 2.3)."""
+    try:
+        zlib.decompressobj(wbits=31).decompress(head, 1)
+    except zlib.error:
+        return False
+    return len(head) >= _GZIP_HEADER_BYTES
+
+
+class Blocks:
+    """A buffer for one thread, which files are read through."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray(BUFFER_BYTES)
+        self._view = memoryview(self._buffer)
+
+    def read(self, source: Source, scans: list[LineScan], hashers: list[hashlib._Hash]) -> None:
+        """Feed a whole file to the scans and hashers; ends early when all scans are decided and nothing is hashed.
+
+        Raises:
+            OSError, ReadProblem, OutOfTime: the scans hold what was decided on complete lines until then.
+        """
+        filled, kept, ended = 0, 0, False
+        while not ended:
+            filled, ended = self._fill(source, filled, hashers)
+            scans = [scan for scan in scans if scan.answer is None]
+            if not scans:
+                if not hashers:
+                    return
+                filled = kept = 0
+                continue
+            if ended and filled > kept and self._buffer[filled - 1] != 0x0A:
+                self._buffer[filled] = 0x0A
+                filled += 1
+            elif ended and kept:  # the long line ended with the file, and its last piece was not judged as such
+                self._buffer[filled] = 0x0A
+                filled += 1
+            filled, kept = self._judge(scans, filled, kept)
+        for scan in scans:
+            scan.close()
+
+    def _fill(self, source: Source, filled: int, hashers: list[hashlib._Hash]) -> tuple[int, bool]:
+        while filled < BUFFER_BYTES - 1:  # one place is left for the newline that a last line may lack
+            count = source.read_into(self._view[filled : BUFFER_BYTES - 1])
+            if count == 0:
+                return filled, True
+            for hasher in hashers:
+                hasher.update(self._view[filled : filled + count])
+            filled += count
+        return filled, False
+
+    def _judge(self, scans: list[LineScan], filled: int, kept: int) -> tuple[int, int]:
+        """Judge what is in the buffer and move the rest to its start.
+
+        `kept` bytes at the start are of a long line, judged already and there for the overlap; returns the new
+        (filled, kept).
+        """
+        buffer = self._buffer
+        start = 0
+        if kept:
+            opening = next((at for at in range(4, 8) if buffer[at] & 0xC0 != 0x80), 8)
+            newline = buffer.find(b"\n", kept, filled)
+            if newline < 0:
+                return self._long_piece(scans, opening, filled, opens=False)
+            closing = newline - 1 if buffer[newline - 1] == 0x0D else newline
+            for scan in scans:
+                scan.piece(buffer, opening, closing, opens=False, closes=True)
+            start = newline + 1
+        cut = buffer.rfind(b"\n", start, filled) + 1
+        if cut == 0 and start == 0:
+            return self._long_piece(scans, 0, filled, opens=True) if filled == BUFFER_BYTES - 1 else (filled, 0)
+        cut = max(cut, start)
+        for scan in scans:
+            scan.whole_lines(buffer, start, cut)
+        return self._keep(cut, filled), 0
+
+    def _long_piece(self, scans: list[LineScan], start: int, filled: int, *, opens: bool) -> tuple[int, int]:
+        end = filled - 4
+        end -= next((back for back in range(4) if self._buffer[end - back] & 0xC0 != 0x80), 0)
+        for scan in scans:
+            scan.piece(self._buffer, start, end, opens=opens, closes=False)
+        kept = self._keep(filled - _KEEP_BYTES, filled)
+        return kept, kept
+
+    def _keep(self, start: int, filled: int) -> int:
+        self._buffer[: filled - start] = self._buffer[start:filled]
+        return filled - start
+
+
+@dataclass(slots=True, eq=False)
+class Reading:
+    """One opened file, read as often as what is still unknown asks for, and not at all when nothing is."""
+
+    path: bytes
+    follow: bool
+    facts: Facts
+    blocks: Blocks
+    patterns: dict[str, LinePattern]
+    endless: Callable[[os.stat_result], bool]
+    """Whether a file's size says nothing about how much it yields."""
+    deadline_s: float
+    errors: list[str] = field(default_factory=list)
+    unopened: bool = False
+    _descriptor: int = -1
+    _inflates: bool | None = None
+    _broken: set[bool] = field(default_factory=set)
+    """The ways to read it, as it is (False) or inflated (True), that did not come to the end."""
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def find_out(self, questions: Iterable[Question], digests: Iterable[Digest]) -> None:
+        """Have the facts hold as much as can be read of what is asked; problems are added to `errors`."""
+        asked = [item for item in dict.fromkeys(questions) if item not in self.facts.answers]
+        wanted = [item for item in dict.fromkeys(digests) if item not in self.facts.digests]
+        if not (asked or wanted) or not self._open():
+            return
+        gunzip = any(item[0] for item in (*asked, *wanted)) and self._is_gzip()
+        for way in (False, True) if gunzip else (False,):
+            self._read(
+                [item for item in asked if not gunzip or item[0] == way],
+                [item for item in wanted if not gunzip or item[0] == way],
+                inflate=way,
+            )
+
+    def _open(self) -> bool:
+        if self._descriptor < 0 and not self._broken:
+            try:
+                self._descriptor = open_file(self.path, follow=self.follow)
+            except OSError as error:
+                self.unopened = True
+                self._problem("open", reason(error))
+                self._broken = {False, True}
+        return self._descriptor >= 0
+
+    def _is_gzip(self) -> bool:
+        if self._inflates is None:
+            head = gzip_head(self._descriptor)
+            self._inflates = bool(head) and can_inflate(head)
+            if head and not self._inflates:
+                self._problem("read", "gzip: invalid header; read as it is")
+        return self._inflates
+
+    def _read(self, questions: list[Question], digests: list[Digest], *, inflate: bool) -> None:
+        if not (questions or digests) or inflate in self._broken:
+            return
+        scans = {item: LineScan(self.patterns[item[1]], every=item[2]) for item in questions}
+        hashers = {name: hashlib.new(name, usedforsecurity=False) for _, name in digests}
+        try:
+            found = os.fstat(self._descriptor)
+            limit = GROWTH_BYTES if self.endless(found) else found.st_size + GROWTH_BYTES
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            plain = PlainSource(self._descriptor, deadline_s=self.deadline_s, limit_bytes=limit)
+            self.blocks.read(GzipSource(plain) if inflate else plain, list(scans.values()), list(hashers.values()))
+        except (OSError, ReadProblem) as error:
+            self._problem("read", reason(error) if isinstance(error, OSError) else str(error))
+            self._broken.add(inflate)
+        else:
+            self.facts.digests |= {item: hashers[item[1]].hexdigest().upper() for item in digests}
+        for item, scan in scans.items():
+            if scan.answer is not None:
+                self.facts.answers[item] = scan.answer
+            if scan.unsure:
+                self.facts.unsure.add(item)
+
+    def _problem(self, doing: str, why: str) -> None:
+        self.errors.append(f"ERROR: {doing} {path_text(self.path)}: {why}")

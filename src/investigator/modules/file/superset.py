@@ -1,0 +1,186 @@
+r"""A pattern over bytes that finds every line which RE2 would match, and some more: what makes blocks searchable.
+
+A user's pattern is defined on one line: text, without its newline and a CR before it, each byte that is no UTF-8 read
+as U+FFFD. Searching whole blocks with it as it stands would miss lines (bad bytes are matched by nothing, `$` fails
+before a CR) and run across lines. `superset` rewrites it for a search in Latin-1 (one character, one byte), multi-line:
+
+- a character or class becomes the set of its ASCII members without the newline, in both cases if `(?i)` is anywhere;
+  if others may belong to it, one to four bytes above 7F: a code point's, or those that are no UTF-8;
+- `^` and `\A` are the line's start; `$` and `\z` its end, with a CR before it if there is one. What stands behind an end
+  and asserts something (`\b`, `^`) is dropped, for the CR may have been taken;
+- groups capture nothing, flags are gone.
+
+What it does not know it refuses with None; then lines are judged one by one. Engines other than RE2 can take it too.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any, Final
+
+import re2
+
+PREFILTER_MEMORY_BYTES: Final = 8 << 20
+MAX_PREFILTER_CHARACTERS: Final = 1 << 20
+
+_TOKEN: Final = re.compile(
+    r"""
+    (?P<quoted> \\Q .*? (?: \\E | \Z ) )
+  | (?P<start>  \^ | \\A )
+  | (?P<end>    \$ | \\z )
+  | (?P<border> \\[bB] )
+  | (?P<atom>   \\(?: x\{[0-9A-Fa-f]+\} | x[0-9A-Fa-f]{2} | [0-7]{1,3} | [pP]\{[^}]*\} | [pP]. | [dDsSwWaftnrv] | [^0-9A-Za-z] )
+              | \[ \^? \]? (?: \[:\^?[a-z]+:\] | \\. | [^\]\\] )* \]
+              | \. )
+  | (?P<open>   \( (?: \?P?<[^>]*> )? (?!\?) | \(\?: )
+  | (?P<flags>  \(\? [imsU-]* [:)] )
+  | (?P<repeat> [*+?]\?? | \{[0-9]+(?:,[0-9]*)?\}\?? )
+  | (?P<copy>   [|)] )
+  | (?P<char>   [^\\()\[] )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_PLAIN_CLASS: Final = re.compile(r"\[(?!\^)(?:\[:[a-z]+:\]|\\[dsw]|\\[^0-9A-Za-z]|\\[aftnrv]|[ -Z\]^-~])*\]|\\[dsw]")
+"""A class of ASCII characters only, but for what case folding brings in."""
+
+_NEWLINE: Final = 0x0A
+_ASCII: Final = "".join(map(chr, range(128)))
+_HIGH: Final = r"[\x80-\xff]"
+_RUNE: Final = r"[\x80-\xff](?:[\x80-\xbf](?:[\x80-\xbf][\x80-\xbf]?)?)?"
+_FOLDED_PARTNERS: Final = {"k": "\u212a", "s": "\u017f"}
+"""The two ASCII letters that fold to something beyond: the Kelvin sign and the long s."""
+
+
+def superset(pattern: str) -> str | None:
+    """The rewritten pattern, in ASCII, for a multi-line engine where one character is one byte; None: not possible."""
+    fold = bool(re.search(r"\(\?[imsU]*i", pattern))
+    if _end_in_counted_group(pattern):
+        return None
+    parts: list[str] = ["(?m)"]
+    tokens = list(_tokens(pattern))
+    ended = False
+    for index, (kind, text) in enumerate(tokens):
+        following = tokens[index + 1][1] if index + 1 < len(tokens) and tokens[index + 1][0] == "repeat" else ""
+        match kind:
+            case "unknown":
+                return None
+            case "start" | "border":
+                parts.append("(?:)" if ended else "(?:^)" if kind == "start" else f"(?:{text})")
+            case "end":
+                parts.append(r"(?:\r?$)")
+                ended = True
+            case "atom" | "char":
+                parts.append(_atom(text, fold=fold, many=following[:1] in ("*", "+")))
+            case "open":
+                parts.append("(?:")
+            case "flags":
+                parts.append("(?:" if text.endswith(":") else "")
+            case _:
+                parts.append(text)
+    rewritten = "".join(parts)
+    return rewritten if len(rewritten) <= MAX_PREFILTER_CHARACTERS else None
+
+
+def compile_superset(pattern: str) -> Any | None:
+    """RE2's program for `superset(pattern)`, for `.search(buffer, start, end)`; None: not possible."""
+    rewritten = superset(pattern)
+    if rewritten is None:
+        return None
+    options = re2.Options()
+    options.log_errors = False
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.never_capture = True
+    options.max_mem = PREFILTER_MEMORY_BYTES
+    try:
+        return re2.compile(rewritten.encode("ascii"), options)
+    except re2.error:
+        return None  # too large, once classes are spelled out
+
+
+def is_short(pattern: str, at_most_bytes: int) -> bool:
+    """Whether no match of it can be longer than that."""
+    lengths = [4 * len(text) for kind, text in _tokens(pattern) if kind in ("atom", "char", "quoted")]
+    return sum(lengths) <= at_most_bytes and not any(
+        kind == "unknown" or (kind == "repeat" and not text.startswith("?")) for kind, text in _tokens(pattern)
+    )
+
+
+def _tokens(pattern: str) -> list[tuple[str, str]]:
+    """(kind, text) pairs; `\\Q…\\E` is taken apart; what is not known ends the list as `unknown`."""
+    found: list[tuple[str, str]] = []
+    position = 0
+    while position < len(pattern):
+        token = _TOKEN.match(pattern, position)
+        if token is None or token.lastgroup is None:
+            found.append(("unknown", pattern[position:]))
+            break
+        if token.lastgroup == "quoted":
+            literal = token[0].removeprefix("\\Q").removesuffix("\\E")
+            found.extend(("char", re.escape(char) if char.isascii() else char) for char in literal)
+        else:
+            found.append((token.lastgroup, token[0]))
+        position = token.end()
+    return found
+
+
+def _end_in_counted_group(pattern: str) -> bool:
+    """`(?:^$){2}` needs its second `^` where the first `$` may have taken a CR."""
+    return re.search(r"\)\{", pattern) is not None and re.search(r"\$|\\z", pattern) is not None
+
+
+@lru_cache(maxsize=4096)
+def _atom(token: str, *, fold: bool, many: bool) -> str:
+    """The byte pattern for one character or class; `many`: it stands before a `*` or `+`."""
+    members = set(_members(token, _ASCII))
+    beyond = not _is_ascii_only(token)
+    partners: set[str] = set()
+    if fold:
+        members |= set(_members(f"(?i:{token})", _ASCII))
+        partners = set(_members(f"(?i:{token})", "".join(_FOLDED_PARTNERS.values())))
+    members.discard("\n")
+    ascii_set = "".join(_byte_ranges(sorted(map(ord, members))))
+    if beyond and not fold and len(token) == 1 and token not in (".", "\ufffd"):
+        return f"(?:{_utf8(token)})"
+    if beyond:
+        high = _HIGH if many else f"(?:{_RUNE})"
+        return f"[{ascii_set}\\x80-\\xff]" if many and ascii_set else f"(?:[{ascii_set}]|{high})" if ascii_set else high
+    if partners:
+        options = [f"[{ascii_set}]", *map(_utf8, sorted(partners))]
+        return f"(?:{'|'.join(options)})"
+    return f"[{ascii_set}]" if ascii_set else _NOTHING
+
+
+_NOTHING: Final = r"[^\x00-\xff]"
+"""What matches no byte: a newline asked for within a line."""
+
+
+def _is_ascii_only(token: str) -> bool:
+    """Whether it can match only ASCII, case folding aside."""
+    if token.startswith("[") or token in ("\\d", "\\s", "\\w"):
+        return _PLAIN_CLASS.fullmatch(token) is not None
+    if token == "." or token[:2] in ("\\D", "\\S", "\\W", "\\p", "\\P"):
+        return False
+    return bool(_members(token, _ASCII))  # a single character: one that is ASCII is nothing else
+
+
+def _members(token: str, among: str) -> str:
+    options = re2.Options()
+    options.log_errors = False
+    options.never_capture = True
+    return "".join(re2.compile(token, options).findall(among))
+
+
+def _utf8(char: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in char.encode())
+
+
+def _byte_ranges(codes: list[int]) -> list[str]:
+    """Character-class text for sorted codes."""
+    ranges: list[list[int]] = []
+    for code in codes:
+        if ranges and code == ranges[-1][1] + 1:
+            ranges[-1][1] = code
+        else:
+            ranges.append([code, code])
+    return [f"\\x{low:02x}" if low == high else f"\\x{low:02x}-\\x{high:02x}" for low, high in ranges]

@@ -1,0 +1,163 @@
+r"""Stage 6: an outcome on the wire: cut into parts, each signed by the agent, then sealed to the asker.
+
+    part    = <head, one line of JSON> \n <slice of the outcome's JSON>
+    frame   = <64-byte Ed25519 signature> <part>            (protocol.identity, kind "outcome")
+    payload = 0x00 <frame>  |  0x01 <frame sealed to the action's sealto>     (protocol.sealing)
+
+The head binds the slice to action, digest, agent, recipient, the whole outcome, and its place among the parts; one part
+is the usual case.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass, field
+from typing import Annotated, Final
+
+import msgspec
+import orjson
+
+from investigator.errors import BadInput
+from investigator.protocol.action import sealing_key
+from investigator.protocol.codec import convert, strict_loads
+from investigator.protocol.identity import OUTCOME, BadFrame, Identity, agent_id, open_frame
+from investigator.protocol.result import NOT_FOR_AGENTS, Outcome
+from investigator.protocol.sealing import NotSealedToUs, seal, unseal
+
+MAX_PART_BYTES: Final = 512 * 1024
+MAX_PARTS: Final = 128
+MAX_OUTCOME_BYTES: Final = MAX_PARTS * MAX_PART_BYTES
+MAX_ANSWERS_AT_A_TIME: Final = 4
+"""Of one agent, of which some parts are still missing."""
+_PLAIN: Final = b"\x00"
+_SEALED: Final = b"\x01"
+
+
+class Head(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """The first line of every part: what the slice after it belongs to."""
+
+    action: str
+    digest: str
+    agent: str
+    key: str
+    """Base64 of the agent's Ed25519 public key, which its id is derived from."""
+    sealto: str | None
+    whole: str
+    """SHA-256 of the outcome's JSON, in lower hexadecimal: the parts of two outcomes never mix."""
+    part: Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTS)] = 1
+    parts: Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTS)] = 1
+
+
+def pack(outcome: Outcome, identity: Identity, *, action: str, digest: str, sealto: str | None) -> list[bytes]:
+    """The payloads that tell an outcome, to be published in any order.
+
+    Raises:
+        BadInput: it is larger than all parts together; the caller says so to the asker instead.
+    """
+    document = orjson.dumps(msgspec.to_builtins(outcome))
+    if len(document) > MAX_OUTCOME_BYTES:
+        raise BadInput(f"result of {len(document):,} bytes; {MAX_OUTCOME_BYTES:,} at most")
+    whole = hashlib.sha256(document).hexdigest()
+    slices = [document[at : at + MAX_PART_BYTES] for at in range(0, len(document), MAX_PART_BYTES)]
+    payloads = []
+    for number, piece in enumerate(slices, start=1):
+        head = Head(
+            action=action,
+            digest=digest,
+            agent=identity.id,
+            key=base64.b64encode(identity.public_key).decode(),
+            sealto=sealto,
+            whole=whole,
+            part=number,
+            parts=len(slices),
+        )
+        frame = identity.frame(OUTCOME, orjson.dumps(msgspec.to_builtins(head)) + b"\n" + piece)
+        if sealto is None:
+            payloads.append(_PLAIN + frame)
+        else:
+            payloads.append(_SEALED + seal(sealing_key(sealto), frame, context=_context(action, identity.id)))
+    return payloads
+
+
+def unpack(payload: bytes, *, action: str, agent: str, private_key: bytes | None) -> tuple[Head, bytes]:
+    """One part's head and slice, from a payload that came on the subject of this action and agent.
+
+    Raises:
+        NotSealedToUs: another console's.
+        BadFrame: not signed by this agent, or about something else than the subject says.
+        BadInput: its shape is none.
+    """
+    kind, frame = payload[:1], payload[1:]
+    if kind == _SEALED:
+        if private_key is None:
+            raise NotSealedToUs("a sealed result, and this console has no key to open it")
+        frame = unseal(private_key, frame, context=_context(action, agent))
+    elif kind != _PLAIN:
+        raise BadInput("result: neither plain nor sealed")
+    line, newline, _ = frame[64:].partition(b"\n")
+    if not newline:
+        raise BadInput("result: a part without a head")
+    head = convert(strict_loads(line, what="result", max_bytes=4096), Head, what="result")
+    try:
+        key = base64.b64decode(head.key, validate=True)
+    except ValueError:
+        key = b""
+    if agent_id(key) != agent or head.agent != agent or head.action != action:
+        raise BadFrame(f"a result of {agent} that speaks for another agent or action")
+    if (kind == _SEALED) != (head.sealto is not None):
+        raise BadFrame(f"a result of {agent} that is not sealed as it says")
+    return head, open_frame(OUTCOME, frame, key)[len(line) + 1 :]
+
+
+@dataclass(slots=True)
+class Assembly:
+    """The parts of one agent's outcomes of one action, as they come, in any order and any number of times."""
+
+    parts: dict[tuple[str, str, int], dict[int, bytes]] = field(default_factory=dict)
+    complete: set[str] = field(default_factory=set)
+    """The wholes that were given out: their parts come again from the stream, and are not put together again."""
+
+    def add(self, head: Head, piece: bytes) -> Outcome | None:
+        """The outcome, when its last missing part is here; None before, and for what was given out already.
+
+        An agent may send several outcomes (a refusal of a copy, then the answer): parts belong together by the digest,
+        the whole and the count that they name.
+
+        Raises:
+            BadInput: the parts together are no outcome, or more than is kept.
+        """
+        if len(piece) > MAX_PART_BYTES or head.part > head.parts:
+            raise BadInput("result: a part that cannot be")
+        if head.whole in self.complete:
+            return None
+        key = (head.digest, head.whole, head.parts)
+        if key not in self.parts and len(self.parts) >= MAX_ANSWERS_AT_A_TIME:
+            raise BadInput("result: parts of too many different answers")
+        kept = self.parts.setdefault(key, {})
+        kept[head.part] = piece
+        if len(kept) < head.parts:
+            return None
+        del self.parts[key]
+        document = b"".join(kept[number] for number in sorted(kept))
+        if hashlib.sha256(document).hexdigest() != head.whole:
+            raise BadInput("result: parts that do not make the whole")
+        outcome = decode_outcome(document)
+        self.complete.add(head.whole)
+        return outcome
+
+
+def decode_outcome(document: bytes) -> Outcome:
+    """An outcome, from its slices put together in order.
+
+    Raises:
+        BadInput: it is none.
+    """
+    outcome = convert(strict_loads(document, what="result", max_bytes=MAX_OUTCOME_BYTES), Outcome, what="result")
+    if outcome.state in NOT_FOR_AGENTS:
+        raise BadInput(f"result: an agent cannot say {outcome.state!r} of itself")
+    return outcome
+
+
+def _context(action: str, agent: str) -> bytes:
+    return f"investigator/1 outcome {action} {agent}".encode()

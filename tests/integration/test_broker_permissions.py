@@ -1,0 +1,200 @@
+"""What the credentials of an agent are good for, and what they are not: against a real server."""
+
+import asyncio
+import contextlib
+
+import pytest
+from nats.aio.client import Client
+
+from investigator.broker.connection import connect
+from investigator.broker.credentials import Credentials, Role
+from investigator.broker.problems import NotPermittedError
+from investigator.errors import BrokerError
+from investigator.protocol.subjects import ACTIONS, FACTS, HEARTBEATS, RESULTS
+
+
+async def ignore(_):
+    pass
+
+
+@contextlib.asynccontextmanager
+async def rogue(broker):
+    """An attacker with an agent's credentials and a client without our manners."""
+    credentials = broker.server.credentials(Role.AGENTS)
+    client = Client()
+    client._public_nkey = credentials.public_key
+
+    await client.connect(broker.server.url, signature_cb=credentials.sign, inbox_prefix="_INBOX.rogue", error_cb=ignore)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def stored(broker, stream, subject=">"):
+    return [(item.subject, item.data) async for item in broker.read_stream(stream, subject, after_seq=0)]
+
+
+async def test_an_action_reaches_agents_and_their_result_comes_back(running, hear):
+    async with running() as broker:
+        agent, investigator = await broker.agent("a1"), await broker.investigator()
+        actions, results = hear(), hear()
+        await agent.subscribe("mig.action.all.*", actions)
+        await investigator.subscribe("mig.result.x.*", results)
+        assert await investigator.publish_acked("mig.action.all.x", b"do", message_id="1") == 1
+        await actions.until(1)
+        assert await agent.publish_acked("mig.result.x.a1", b"done", message_id="2") == 1
+        await results.until(1)
+        assert [(m.subject, m.data) for m in actions + results] == [
+            ("mig.action.all.x", b"do"),
+            ("mig.result.x.a1", b"done"),
+        ]
+        assert [item.data async for item in agent.batch_get(ACTIONS, subjects=["mig.action.all.*"])] == [b"do"]
+        assert await stored(investigator, RESULTS) == [("mig.result.x.a1", b"done")]
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "mig.action.all.x",
+        "mig.action.agent.a2.x",
+        "mig.alert.a1.file",
+        "mig.api.run",
+        "_INBOX.investigator.abc",
+        f"$JS.API.STREAM.PURGE.{RESULTS}",
+        f"$JS.API.STREAM.DELETE.{ACTIONS}",
+        f"$JS.API.STREAM.INFO.{ACTIONS}",
+        f"$JS.API.STREAM.MSG.DELETE.{RESULTS}",
+        f"$JS.API.STREAM.MSG.GET.{RESULTS}",
+        f"$JS.API.CONSUMER.CREATE.{RESULTS}",
+        f"$JS.API.DIRECT.GET.{RESULTS}",
+        f"$JS.API.DIRECT.GET.{FACTS}",
+        f"$JS.API.DIRECT.GET.{HEARTBEATS}",
+        "$SYS.REQ.SERVER.PING",
+    ],
+)
+async def test_an_agent_may_not_publish_to(running, subject):
+    async with running() as broker:
+        agent = await broker.agent()
+        with pytest.raises(NotPermittedError, match="not allowed to publish to"):
+            await agent.request(subject, b"", timeout_s=20)
+        await agent.publish(subject, b"")
+        with pytest.raises(NotPermittedError, match="not allowed to publish to"):
+            await agent.flush()
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        ">",
+        "*.>",
+        "mig.>",
+        "mig.action.>",
+        "mig.result.>",
+        "mig.result.*.a1",
+        "mig.facts.*",
+        "mig.hb.*",
+        "_INBOX.>",
+        "$SYS.>",
+        "$JS.>",
+    ],
+)
+async def test_an_agent_may_not_listen_to(running, hear, subject):
+    async with running() as broker:
+        agent = await broker.agent()
+        with pytest.raises(NotPermittedError, match="not allowed to subscribe to") as caught:
+            await agent.subscribe(subject, hear())
+        assert repr(subject) in str(caught.value)
+
+
+async def test_an_agent_hears_nothing_of_what_investigators_are_answered(running, hear):
+    async with running() as broker:
+        agent, investigator = await broker.agent(), await broker.investigator()
+        overheard, heard = hear(), hear()
+        await agent.subscribe("_INBOX.*.>", overheard)
+        await agent.subscribe("mig.action.all.*", heard)
+        await investigator.publish_acked("mig.action.all.x", b"do", message_id="1")
+        assert await stored(investigator, ACTIONS)
+        await heard.until(1)
+        await agent.flush()
+        assert overheard == []
+
+
+@pytest.mark.parametrize("operation", ["CREATE", "UPDATE", "PURGE", "DELETE"])
+async def test_an_investigator_may_not_change_streams(running, operation):
+    async with running() as broker:
+        investigator = await broker.investigator()
+        with pytest.raises(NotPermittedError):
+            await investigator.request(f"$JS.API.STREAM.{operation}.{RESULTS}", b"", timeout_s=20)
+
+
+async def test_an_agent_cannot_have_the_server_write_in_anothers_name(running):
+    """A reply subject is where the server itself publishes its acknowledgement: it must not land in a stream."""
+    async with running() as broker, rogue(broker) as client:
+        investigator = await broker.investigator()
+        for reply in ("mig.result.x.a2", "mig.hb.a2", "mig.facts.a2", "mig.action.all.forged"):
+            await client.publish("mig.result.x.rogue", b"mine", reply=reply)
+            await client.publish(f"$JS.API.DIRECT.GET.{ACTIONS}", b'{"seq":1}', reply=reply)
+        await client.flush()
+        assert {subject for subject, _ in await stored(investigator, RESULTS)} == {"mig.result.x.rogue"}
+        for stream in (ACTIONS, FACTS, HEARTBEATS):
+            assert await stored(investigator, stream) == []
+
+
+async def test_headers_of_an_author_cannot_end_or_bend_what_is_read(running):
+    """A batch ends with a `Status`: a stored message that says so must not hide those behind it."""
+    async with running() as broker, rogue(broker) as client:
+        investigator, agent = await broker.investigator(), await broker.agent()
+        forged = {
+            "Status": "204",
+            "Nats-Sequence": "999",
+            "Nats-Subject": "mig.result.x.a2",
+            "Nats-Num-Pending": "0",
+            "Nats-Last-Sequence": "999",
+            "Nats-Time-Stamp": "rubbish",
+            "Nats-Stream": ACTIONS,
+        }
+        await agent.publish_acked("mig.result.x.a1", b"1", message_id="1")
+        await client.request("mig.result.x.rogue", b"2", headers=forged, timeout=5)
+        await agent.publish_acked("mig.result.x.a3", b"3", message_id="3")
+        items = [item async for item in investigator.read_stream(RESULTS, ">")]
+        assert [(item.sequence, item.subject, item.data) for item in items] == [
+            (1, "mig.result.x.a1", b"1"),
+            (2, "mig.result.x.rogue", b"2"),
+            (3, "mig.result.x.a3", b"3"),
+        ]
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Nats-Rollup": "all"}, {"Nats-Rollup": "sub"}, {"Nats-TTL": "1"}, {"Nats-Schedule": "@every 1s"}]
+)
+async def test_special_headers_of_an_agent_do_nothing(running, headers):
+    async with running() as broker, rogue(broker) as client:
+        investigator, agent = await broker.investigator(), await broker.agent()
+        await agent.publish_acked("mig.facts.a1", b"kept", message_id="1")
+        answer = await client.request("mig.facts.rogue", b"", headers=headers, timeout=5)
+        assert b'"error"' in answer.data
+        assert await stored(investigator, FACTS) == [("mig.facts.a1", b"kept")]
+
+
+async def test_unknown_credentials_are_refused_at_once(running):
+    async with running(streams=False) as broker:
+        with pytest.raises(NotPermittedError, match="does not know these credentials"):
+            await connect(broker.server.url, Credentials.generate("agents"), name="stranger", give_up_after_s=60)
+
+
+async def test_no_credentials_are_no_way_in(running):
+    async with running(streams=False) as broker:
+        reader, writer = await asyncio.open_connection("127.0.0.1", broker.server.port)
+        assert (await reader.readline()).startswith(b"INFO ")
+        writer.write(b'CONNECT {"verbose":false}\r\nPING\r\n')
+        assert await reader.readline() == b"-ERR 'Authorization Violation'\r\n"
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_an_inbox_that_is_not_ours_is_a_clear_error(running):
+    async with running(streams=False) as broker:
+        with pytest.raises(BrokerError, match="not allowed to subscribe to"):
+            await broker.investigator(inbox="_INBOX.agents")

@@ -1,0 +1,212 @@
+"""gpg and this package read each other: keys of all kinds, signatures both ways, revocation, expiry, export and import."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from investigator.errors import DeploymentError
+from investigator.pgp import Keyring, SignatureRefused
+from investigator.pgp.secret import generate_key
+from investigator.pgp.signer import GpgSigner, KeyFileSigner
+
+pytestmark = pytest.mark.skipif(shutil.which("gpg") is None, reason="gpg is not installed")
+
+DATA = b'{"type": "action", "name": "\xc3\xa9"}\r\n'
+
+
+class Gpg:
+    """A gpg with a home and an agent of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        home.mkdir(mode=0o700)
+        (home / "gpg-agent.conf").write_text("s2k-count 65536\n")  # else protecting a key takes seconds
+
+    def __call__(self, *arguments: str, data: bytes = b"", passphrase: str = "", code: int = 0) -> bytes:
+        how = ["--batch", "--yes", "--pinentry-mode", "loopback", "--passphrase", passphrase]
+        command = ["gpg", "--homedir", str(self.home), *how, *arguments]
+        done = subprocess.run(command, input=data, capture_output=True, check=False)
+        assert done.returncode == code, done.stderr.decode()
+        return done.stdout
+
+    def fingerprints(self, name: str) -> list[str]:
+        listing = self("--with-colons", "--list-keys", name).decode()
+        return [line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr:")]
+
+    def make(self, algorithm: str, usage: str = "cert,sign", expire: str = "never", passphrase: str = "") -> str:
+        name = f"Ada {algorithm} <{algorithm}@example.org>"
+        self("--quick-generate-key", name, algorithm, usage, expire, passphrase=passphrase)
+        return self.fingerprints(name)[0]
+
+    def sign(self, user: str, *arguments: str) -> bytes:
+        return self("--digest-algo", "SHA512", "--local-user", user, *arguments, "--detach-sign", data=DATA)
+
+    def public(self, fingerprint: str, *arguments: str) -> bytes:
+        return self("--export", *arguments, fingerprint)
+
+    def stop(self) -> None:
+        subprocess.run(["gpgconf", "--homedir", str(self.home), "--kill", "all"], check=True)
+
+
+@pytest.fixture
+def gpg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gpg]:
+    # The agent's socket wants a short path; pytest's folders can be too deep for it.
+    home = Path(os.path.realpath(tmp_path_factory.mktemp("g", numbered=True))) / "h"
+    made = Gpg(home)
+    yield made
+    made.stop()
+
+
+def verify(certificate: bytes, signature: bytes, data: bytes = DATA) -> str:
+    keyring = Keyring.load({"a": certificate})
+    assert not keyring.refused
+    return keyring.verify(data, signature, int(time.time())).certificate
+
+
+@pytest.mark.parametrize("algorithm", ["ed25519", "rsa2048", "rsa4096", "nistp256", "nistp384", "nistp521"])
+def test_what_gpg_signs_is_verified_and_not_over_anything_else(gpg: Gpg, algorithm: str) -> None:
+    fingerprint = gpg.make(algorithm)
+    for how in ([], ["--armor"]):
+        signature = gpg.sign(fingerprint, *how)
+        assert verify(gpg.public(fingerprint, *how), signature) == fingerprint
+        with pytest.raises(SignatureRefused):
+            verify(gpg.public(fingerprint), signature, DATA + b"\n")
+
+
+@pytest.mark.parametrize("algorithm", ["ed25519", "rsa2048", "nistp256/ecdsa"])
+def test_a_signing_subkey_of_gpg_signs_for_its_primary_key(gpg: Gpg, algorithm: str) -> None:
+    fingerprint = gpg.make("ed25519", usage="cert")
+    gpg("--quick-add-key", fingerprint, algorithm, "sign", "never")
+    gpg("--quick-add-key", fingerprint, "cv25519", "encr", "never")
+    primary, subkey, _ = gpg.fingerprints(fingerprint)
+    keyring = Keyring.load({"a": gpg.public(fingerprint)})
+    verified = keyring.verify(DATA, gpg.sign(fingerprint), int(time.time()))
+    assert (verified.certificate, verified.key) == (primary, subkey)
+    assert keyring.certificates(int(time.time()))[0].signing_keys == (subkey,)
+
+
+def test_moving_an_expiry_with_gpg_counts_at_once(gpg: Gpg) -> None:
+    fingerprint = gpg.make("ed25519", expire="30d")
+    signature = gpg.sign(fingerprint)
+    long, month = int(time.time()) + 40 * 86_400, 40 * 86_400
+    keyring = Keyring.load({"a": gpg.public(fingerprint)})
+    with pytest.raises(SignatureRefused, match="is expired"):
+        keyring.verify(DATA, signature, long, max_age_s=2 * month)
+    gpg("--quick-set-expire", fingerprint, "1y")
+    for how in ([], ["--export-options", "export-minimal"]):
+        keyring = Keyring.load({"a": gpg.public(fingerprint, *how)})
+        assert keyring.verify(DATA, signature, long, max_age_s=2 * month)
+
+
+def test_the_revocation_that_gpg_prepared_revokes_alone_and_imported(gpg: Gpg) -> None:
+    fingerprint = gpg.make("ed25519")
+    signature, before = gpg.sign(fingerprint), gpg.public(fingerprint)
+    prepared = (gpg.home / "openpgp-revocs.d" / f"{fingerprint}.rev").read_text()
+    revocation = prepared[prepared.index(":-----BEGIN") + 1 :].encode()
+    keyring = Keyring.load({"a": before, "a.rev": revocation})
+    assert not keyring.refused
+    with pytest.raises(SignatureRefused, match="is revoked"):
+        keyring.verify(DATA, signature, int(time.time()))
+    gpg("--import", data=revocation)
+    with pytest.raises(SignatureRefused, match="is revoked"):
+        verify(gpg.public(fingerprint), signature)
+    assert not Keyring.load({"a": before, "note.asc": prepared.encode()}).certificates(0)[0].revoked
+
+
+def test_a_user_id_that_gpg_added_or_revoked_changes_nothing_for_the_key(gpg: Gpg) -> None:
+    fingerprint = gpg.make("ed25519")
+    gpg("--quick-add-uid", fingerprint, "Ada Byron <ada@example.org>")
+    gpg("--quick-revoke-uid", fingerprint, "Ada ed25519 <ed25519@example.org>")
+    certificate = gpg.public(fingerprint)
+    assert verify(certificate, gpg.sign(fingerprint)) == fingerprint
+    (listed,) = Keyring.load({"a": certificate}).certificates(int(time.time()))
+    assert listed.user_ids == ("Ada Byron <ada@example.org>",)
+
+
+def test_another_persons_certification_does_no_harm(gpg: Gpg) -> None:
+    ada, bob = gpg.make("ed25519"), gpg.make("nistp256")
+    gpg("--local-user", bob, "--quick-sign-key", ada)
+    assert verify(gpg.public(ada), gpg.sign(ada)) == ada
+
+
+@pytest.mark.parametrize("how", [["--textmode"], ["--digest-algo", "SHA1"], ["--sig-notation", "!a@b.c=d"]])
+def test_what_the_policy_refuses_is_refused_from_gpg_too(gpg: Gpg, how: list[str]) -> None:
+    fingerprint = gpg.make("ed25519")
+    signature = gpg("--local-user", fingerprint, *how, "--detach-sign", data=DATA)
+    with pytest.raises(SignatureRefused):
+        verify(gpg.public(fingerprint), signature)
+
+
+# the other way round
+
+
+@pytest.mark.parametrize("passphrase", [None, "correct horse"])
+def test_gpg_takes_a_generated_key_and_verifies_what_it_signs(gpg: Gpg, tmp_path: Path, passphrase: str | None) -> None:
+    key = generate_key("Ada Lovelace", "ada@example.org", passphrase, lifetime_s=86_400)
+    signer = KeyFileSigner(key.secret.encode(), lambda: passphrase or "")
+    (tmp_path / "action.json").write_bytes(DATA)
+    (tmp_path / "action.json.asc").write_text(signer.sign(DATA))
+    gpg("--import", data=key.public.encode())
+    gpg("--verify", str(tmp_path / "action.json.asc"), str(tmp_path / "action.json"))
+    (tmp_path / "action.json").write_bytes(DATA + b" ")
+    gpg("--verify", str(tmp_path / "action.json.asc"), str(tmp_path / "action.json"), code=1)
+    gpg("--import", data=key.secret.encode(), passphrase=passphrase or "")
+    signature = gpg("--local-user", key.fingerprint, "--detach-sign", data=DATA, passphrase=passphrase or "")
+    assert verify(key.public.encode(), signature) == key.fingerprint
+
+
+@pytest.mark.parametrize("passphrase", ["", "correct horse"])
+@pytest.mark.parametrize("algorithm", ["ed25519", "rsa2048", "nistp256/ecdsa"])
+def test_a_key_that_gpg_exports_signs_by_its_file(gpg: Gpg, algorithm: str, passphrase: str) -> None:
+    fingerprint = gpg.make(algorithm.removesuffix("/ecdsa"), passphrase=passphrase)  # of a subkey gpg wants to know
+    gpg("--quick-add-key", fingerprint, algorithm, "sign", "never", passphrase=passphrase)
+    gpg("--quick-add-key", fingerprint, "cv25519", "encr", "never", passphrase=passphrase)
+    subkey = gpg.fingerprints(fingerprint)[1]
+    for how in ([], ["--armor"]):
+        secret = gpg("--export-secret-keys", *how, fingerprint, passphrase=passphrase)
+        signature = KeyFileSigner(secret, lambda: passphrase).sign(DATA).encode()
+        verified = Keyring.load({"a": gpg.public(fingerprint)}).verify(DATA, signature, int(time.time()))
+        assert (verified.certificate, verified.key) == (fingerprint, subkey)
+    laptop = gpg("--export-secret-subkeys", fingerprint, passphrase=passphrase)  # the primary key's secret left at home
+    assert verify(gpg.public(fingerprint), KeyFileSigner(laptop, lambda: passphrase).sign(DATA).encode()) == fingerprint
+
+
+def test_gpg_signs_by_full_fingerprint_through_its_agent(gpg: Gpg) -> None:
+    fingerprint = gpg.make("ed25519", usage="cert")
+    gpg("--quick-add-key", fingerprint, "ed25519", "sign", "never")
+    subkey = gpg.fingerprints(fingerprint)[1]
+    for user in (fingerprint, subkey + "!", "0x" + fingerprint.lower()):
+        signer = GpgSigner(user, homedir=gpg.home)
+        assert signer.fingerprint == fingerprint
+        assert verify(gpg.public(fingerprint), signer.sign(DATA).encode()) == fingerprint
+
+
+def test_settings_of_the_user_that_spoil_a_signature_are_overruled_or_said(gpg: Gpg) -> None:
+    fingerprint, other = gpg.make("ed25519"), gpg.make("nistp256")
+    settings = gpg.home / "gpg.conf"
+    settings.write_text("textmode\ndigest-algo SHA1\ncomment hello\nemit-version\n")
+    assert verify(gpg.public(fingerprint), GpgSigner(fingerprint, homedir=gpg.home).sign(DATA).encode()) == fingerprint
+    settings.write_text(f"local-user {other}\n")
+    with pytest.raises(DeploymentError, match="2 packets"):
+        GpgSigner(fingerprint, homedir=gpg.home).sign(DATA)
+
+
+def test_what_keeps_gpg_from_signing_is_said_in_one_line(gpg: Gpg) -> None:
+    unknown = GpgSigner("0" * 40, homedir=gpg.home)
+    with pytest.raises(DeploymentError, match="no secret key"):
+        unknown.sign(DATA)
+    with pytest.raises(DeploymentError, match="no secret key"):
+        assert unknown.fingerprint
+    locked = gpg.make("ed25519", passphrase="correct horse")
+    gpg.stop()  # the agent forgets the passphrase
+    (gpg.home / "gpg-agent.conf").write_text("pinentry-program /bin/false\ns2k-count 65536\n")
+    with pytest.raises(DeploymentError, match="no pinentry|did not sign") as caught:
+        GpgSigner(locked, homedir=gpg.home).sign(DATA)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,166 @@
+"""A real broker for each test that wants one.
+
+    async def test_something(running):
+        async with running() as broker:
+            agent, investigator = await broker.agent("a1"), await broker.investigator()
+
+`broker_folder` is a deployment folder with credentials and nothing else; `wire` stands between a client and a broker
+and can cut, freeze and forge.
+"""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from investigator.broker import credentials
+from investigator.broker.connection import connect
+from investigator.broker.credentials import Role
+from investigator.broker.server import EmbeddedServer
+from investigator.broker.streams import ensure_streams
+
+SOON_S = 20.0
+
+
+class Running:
+    """A started server, and the connections that a test makes to it."""
+
+    def __init__(self, server):
+        self.server = server
+        self.open = []
+
+    async def connect(self, role, **options):
+        """A connection as one of the users; closed with the server."""
+        options = {"name": str(role), "url": self.server.url, **options}
+        broker = await connect(options.pop("url"), self.server.credentials(role), **options)
+        self.open.append(broker)
+        return broker
+
+    async def agent(self, agent_id="a1", **options):
+        return await self.connect(Role.AGENTS, inbox=f"_INBOX.{agent_id}", **options)
+
+    async def investigator(self, **options):
+        return await self.connect(Role.INVESTIGATOR, **options)
+
+    async def restart(self):
+        """The same server, store and port again."""
+        await self.server.stop()
+        await self.server.start()
+
+
+@pytest.fixture
+def broker_folder(tmp_path):
+    folder = tmp_path / "broker"
+    credentials.create(folder)
+    return folder
+
+
+@pytest.fixture
+def running(broker_folder):
+    """`async with running() as broker`: a server on a free port, with its streams unless `streams=False`."""
+
+    @contextlib.asynccontextmanager
+    async def run(*, streams=True, **options):
+        async with EmbeddedServer(broker_folder, **{"port": 0, "sync_always": False, **options}) as server:
+            it = Running(server)
+            try:
+                if streams:
+                    await ensure_streams(await it.connect(Role.BROKER))
+                yield it
+            finally:
+                for broker in it.open:
+                    await broker.close()
+
+    return run
+
+
+class Heard(list):
+    """A callback that keeps what it is called with, and can be waited for."""
+
+    def __init__(self):
+        self._more = asyncio.Event()
+
+    def __call__(self, item):
+        self.append(item)
+        self._more.set()
+
+    async def until(self, enough):
+        """Return when `enough(self)`; a number is as many items."""
+        is_enough = enough if callable(enough) else lambda heard: len(heard) >= enough
+        async with asyncio.timeout(SOON_S):
+            while not is_enough(self):
+                self._more.clear()
+                await self._more.wait()
+
+
+@pytest.fixture
+def hear():
+    """Make a `Heard`."""
+    return Heard
+
+
+class Wire:
+    """A TCP relay to a server, which a test can freeze, cut, and speak through."""
+
+    def __init__(self, target):
+        host, _, port = target.removeprefix("nats://").rpartition(":")
+        self._target = (host, int(port))
+        self._writers = []
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._pumps = set()
+
+    async def __aenter__(self):
+        self._listener = await asyncio.start_server(self._relay, "127.0.0.1", 0)
+        self.url = f"nats://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_):
+        self._listener.close()
+        self.cut()
+        for pump in list(self._pumps):
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+
+    def freeze(self):
+        """From now on both sides send into nothing, and nobody is told."""
+        self._flowing.clear()
+
+    def thaw(self):
+        self._flowing.set()
+
+    def cut(self):
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+    def say(self, line):
+        """Speak to the clients in the server's name."""
+        for writer in self._writers[::2]:
+            writer.write(line)
+
+    async def _relay(self, reader, writer):
+        try:
+            upstream_reader, upstream = await asyncio.open_connection(*self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        self._writers += [writer, upstream]
+        for source, sink in ((reader, upstream), (upstream_reader, writer)):
+            pump = asyncio.create_task(self._pump(source, sink))
+            self._pumps.add(pump)
+            pump.add_done_callback(self._pumps.discard)
+
+    async def _pump(self, source, sink):
+        with contextlib.suppress(OSError):
+            while data := await source.read(65536):
+                await self._flowing.wait()
+                sink.write(data)
+                await sink.drain()
+        sink.transport.abort()
+
+
+@pytest.fixture
+def wire():
+    """`async with wire(server.url) as between`: connect to `between.url`."""
+    return Wire

@@ -1,0 +1,148 @@
+"""Limits as data, and as the kernel holds a process to them; each in a child process of its own."""
+
+import os
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+
+from investigator.agent import limits
+from investigator.agent.limits import Limits
+
+
+def in_a_child(work):
+    """What `work` returns, as text, when a child process does it."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(write, str(work()).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with open(read, "rb") as said:
+        text = said.read().decode()
+    os.waitpid(child, 0)
+    return text
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"wall_clock_s": 0},
+        {"memory_bytes": 0},
+        {"output_bytes": 0},
+        {"open_files": 3},
+        {"processes": 0},
+        {"niceness": -5},
+    ],
+)
+def test_limits_under_which_nothing_could_run_cannot_be_made(wrong):
+    with pytest.raises(ValueError, match="no operation could run"):
+        Limits(**wrong)
+
+
+def test_memory_beyond_the_limit_is_refused_and_mapped_files_and_threads_are_not_counted(tmp_path):
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(1 << 30)
+
+    def work():
+        import mmap
+        import threading
+
+        limits.bound(Limits(memory_bytes=256 << 20))
+        done = threading.Event()
+        threads = [threading.Thread(target=done.wait) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        with large.open("rb") as file:
+            mapped = len(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
+        try:
+            bytearray(256 << 20)
+        except MemoryError:
+            refused = True
+        else:
+            refused = False
+        done.set()
+        return f"{refused} {mapped}"
+
+    assert in_a_child(work) == f"True {1 << 30}"
+
+
+def test_a_limit_is_never_raised_above_what_the_process_already_has():
+    def work():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        limits.bound(Limits(open_files=1024))
+        return resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    assert in_a_child(work) == "(64, 64)"
+
+
+def test_a_bound_process_cannot_fill_the_disk(tmp_path):
+    def work():
+        limits.bound(Limits())
+        try:
+            (tmp_path / "huge").write_bytes(bytes(2 << 20))
+        except OSError as error:
+            return error.errno
+        return None
+
+    assert in_a_child(work) == "27"  # EFBIG
+    assert (tmp_path / "huge").stat().st_size == limits.FILE_BYTES
+
+
+def test_yielding_covers_the_processor_the_disk_and_the_sessions_own_scheduling_group():
+    def work():
+        os.setsid()
+        limits.yield_to_others(19)
+        group = Path("/proc/self/autogroup")
+        io_priority = limits._libc().syscall({"x86_64": 252, "aarch64": 31}[os.uname().machine], 1, 0)
+        return (
+            os.getpriority(os.PRIO_PROCESS, 0),
+            io_priority >> 13,
+            Path("/proc/self/oom_score_adj").read_text().strip(),
+            group.read_text().split()[-1] if group.exists() and os.geteuid() == 0 else "19",
+        )
+
+    assert in_a_child(work) == "(19, 3, '1000', '19')"
+
+
+def test_a_process_whose_parent_is_gone_already_ends_at_once():
+    child = os.fork()
+    if child == 0:
+        limits.die_with(os.getpid())  # not its parent's pid: as if the parent had been replaced
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+
+
+def test_a_process_ends_with_its_parent():
+    read, write = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        me = os.getpid()
+        if os.fork() == 0:
+            limits.die_with(me)
+            os.write(write, b"ready")
+            signal.pause()
+        os.close(write)
+        signal.pause()
+    os.close(write)
+    with open(read, "rb", buffering=0) as said:
+        assert said.read(5) == b"ready"
+        os.kill(parent, signal.SIGKILL)
+        os.waitpid(parent, 0)
+        assert said.read() == b""  # end of file: the grandchild, who had the other end, is gone
+
+
+def test_standard_errors_file_takes_so_much_and_no_more():
+    descriptor = limits.stderr_file()
+    try:
+        assert os.write(descriptor, b"x" * (limits.STDERR_BYTES - 1)) == limits.STDERR_BYTES - 1
+        assert os.write(descriptor, b"x") == 1
+        with pytest.raises(PermissionError):
+            os.write(descriptor, b"y")
+        assert os.fstat(descriptor).st_size == limits.STDERR_BYTES
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,188 @@
+"""The block engine against the definition: split into lines, judge each with RE2."""
+
+import io
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from investigator.errors import BadRegex
+from investigator.modules.file import content, reading
+from investigator.modules.file.content import LinePattern, LineScan
+from investigator.modules.file.superset import compile_superset, is_short, superset
+from investigator.protocol.regex import compile_regex, tolerant
+
+ATOMS = st.sampled_from(
+    ["a", "b", "k", "S", "é", "ſ", "\u212a", "�", "\U0001f600", ".", r"\d", r"\w", r"\W", r"\s", r"\S", r"\D", "[ab]", "[^a]", "[^ab\\s]",
+     "[a-é]", "[^é]", "[[:alpha:]]", "[[:^alpha:]]", r"\pL", r"\PL", r"\p{Greek}", "[k-s]", r"\x6b", r"\x{17f}", r"\xe9", r"\n", r"\r", r"\t",
+     r"\Qa.\E", "[]a]", "[^]a]", r"[\]x]", "-", "{", r"\.", "^", "$", r"\A", r"\z", r"\b", r"\B", r"[\n]", r"[^\r]", r"\101", r"\C", ""]
+)  # fmt: skip
+PATTERNS = st.recursive(
+    ATOMS,
+    lambda inner: st.one_of(
+        st.tuples(inner, inner).map("".join),
+        st.tuples(inner, inner).map("|".join),
+        inner.map("({})".format),
+        inner.map("(?:{})".format),
+        inner.map("(?P<n>{})".format),
+        inner.map("(?i){}".format),
+        inner.map("(?i:{})".format),
+        inner.map("(?s-i:{})".format),
+        inner.map("(?m){}".format),
+        inner.map("(?-m:{})".format),
+        inner.map("(?U){}".format),
+        st.tuples(inner, st.sampled_from(["*", "+", "?", "*?", "{2}", "{1,2}", "{0,2}?", "{2,}"])).map(
+            lambda pair: f"(?:{pair[0]}){pair[1]}"
+        ),
+        st.tuples(ATOMS, st.sampled_from(["*", "+", "?", "{2}"])).map("".join),
+    ),
+    max_leaves=7,
+)
+PIECES = st.sampled_from(
+    [b"a", b"b", b"k", b"K", b"s", b"S", "é".encode(), "ſ".encode(), "\u212a".encode(), "�".encode(), "\U0001f600".encode(), b"\xe9", b"\xff", b"\xc3",
+     b"\xe2\x84", b"\xf0\x9f\x98", b"\r", b"\n", b"\r\n", b" ", b"\t", b"\0", b"]", b"x", b".", b"-", b"{", b"1", b"_", "α".encode()]
+)  # fmt: skip
+TEXTS = st.lists(PIECES, max_size=14).map(b"".join)
+
+
+def lines_of(data: bytes) -> list[bytes]:
+    """MIG's lines: ended by a newline, the last may lack it, one CR before it dropped."""
+    pieces = data.split(b"\n")
+    if not pieces[-1]:
+        pieces.pop()
+    return [piece.removesuffix(b"\r") for piece in pieces]
+
+
+def compiled(pattern: str) -> LinePattern | None:
+    try:
+        return LinePattern(pattern)
+    except BadRegex:
+        return None
+
+
+def ask(pattern: LinePattern, data: bytes, *, every: bool) -> LineScan:
+    """What a file's reader does, on bytes."""
+    scan = LineScan(pattern, every=every)
+    reading.Blocks().read(Bytes(data), [scan], [])
+    return scan
+
+
+class Bytes:
+    """A source that gives its bytes in pieces of any size."""
+
+    def __init__(self, data: bytes, most: int = 1 << 30) -> None:
+        self._file = io.BytesIO(data)
+        self._most = most
+
+    def read_into(self, room: memoryview) -> int:
+        return self._file.readinto(room[: self._most])
+
+
+@settings(max_examples=20000, deadline=None)
+@given(PATTERNS, TEXTS)
+@example("x$", b"ax\r\n")
+@example("^$", b"a\n\r\nb")
+@example("(?:^$){2}", b"\r\n")
+@example(r"$\b", b"a\r\n")
+@example(r"a$|\bb", b"b\r\n")
+@example("caf. x", b"caf\xe9 x")
+@example("(?i)pass", "paſſ".encode())
+@example("(?i)kernel", "\u212aernel".encode())
+@example("a.b", b"a\nb")
+@example("", b"\n")
+@example("^", b"a\n")
+@example("[^a]", b"\xff")
+@example("�", b"\xff")
+@example(r"\S\s", b"a\nb")
+@example("x", b"x\r")
+@example("x$", b"x\r")
+def test_blocks_find_what_the_definition_finds(pattern, data):
+    judge = compiled(pattern)
+    if judge is None:
+        return
+    exact = compile_regex(pattern)
+    verdicts = [exact.search(tolerant(line)) is not None for line in lines_of(data)]
+    assert ask(judge, data, every=False).answer == any(verdicts)
+    assert ask(judge, data, every=True).answer == (bool(verdicts) and all(verdicts))
+
+
+@settings(max_examples=20000, deadline=None)
+@given(PATTERNS, st.lists(TEXTS, min_size=1, max_size=6))
+def test_the_superset_never_misses_a_line_wherever_it_stands_in_a_block(pattern, chunks):
+    judge, program = compiled(pattern), compile_superset(pattern)
+    if judge is None or program is None:
+        return
+    block = b"\n".join(chunks) + b"\n"
+    for number, line in enumerate(lines_of(block)):
+        if judge.matches(line):
+            start = sum(len(piece) + 1 for piece in block.split(b"\n")[:number])
+            stop = block.index(b"\n", start)
+            assert program.search(block, start, len(block) - 1) is not None
+            assert program.search(block, start, len(block) - 1).start() <= stop
+
+
+@settings(max_examples=300, deadline=None)
+@given(PATTERNS, TEXTS, st.integers(1, 5))
+def test_it_does_not_matter_in_what_portions_a_file_comes(pattern, data, most):
+    judge = compiled(pattern)
+    if judge is None:
+        return
+    scan = LineScan(judge, every=False)
+    reading.Blocks().read(Bytes(data, most), [scan], [])
+    assert scan.answer == ask(judge, data, every=False).answer
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Buffers of 96 bytes that overlap by 32, so that every text has long lines."""
+    monkeypatch.setattr(reading, "BUFFER_BYTES", 96)
+    monkeypatch.setattr(reading, "_KEEP_BYTES", 32 + 16)
+
+
+SHORT_PATTERNS = ["ab", "^ab", "ab$", r"\bab\b", r"\Bab", "^$", "b.a", "(?i)ks", "[^a]b", "x\r?$", r"a\B", "é", "�b", "^.?a", "a.?$"]
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(SHORT_PATTERNS), st.lists(PIECES, min_size=20, max_size=200).map(b"".join), st.booleans())
+def test_lines_longer_than_the_buffer_are_judged_as_one(pattern, data, every):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "BUFFER_BYTES", 96)
+        patch.setattr(reading, "_KEEP_BYTES", 32 + 16)
+        data = data.replace(b"\n", b"y", max(data.count(b"\n") - 2, 0))
+        judge = LinePattern(pattern)
+        verdicts = [judge.matches(line) for line in lines_of(data)]
+        assert ask(judge, data, every=every).answer == (bool(verdicts) and all(verdicts) if every else any(verdicts))
+
+
+@pytest.mark.parametrize(("pattern", "unsure"), [("a.*b", True), ("ab", False), ("^a.*b", True)])
+def test_a_match_that_a_long_line_may_hide_is_admitted(small_blocks, pattern, unsure):
+    scan = ask(LinePattern(pattern), b"x" * 1000, every=False)
+    assert (scan.answer, scan.unsure) == (False, unsure)
+
+
+def test_a_found_match_is_certain_whatever_the_line(small_blocks):
+    scan = ask(LinePattern("a.*b"), b"x" * 1000 + b"a--b" + b"x" * 1000, every=False)
+    assert (scan.answer, scan.unsure) == (True, False)
+
+
+@pytest.mark.parametrize("size", [content.EXACT_LINE_BYTES - 8, content.EXACT_LINE_BYTES])
+def test_a_line_of_a_mebibyte_is_judged_whole(size):
+    scan = ask(LinePattern("^a.*b$"), b"a" + b"x" * (size - 2) + b"b\r\n", every=False)
+    assert scan.answer is True
+
+
+def test_a_line_beyond_64_kib_does_not_end_the_file():
+    data = b"x" * 70_000 + b"\nneedle\n"
+    assert ask(LinePattern("^needle$"), data, every=False).answer is True
+
+
+def test_what_the_rewriting_does_not_know_is_judged_line_by_line():
+    assert superset(r"a\Cb") is None
+    assert ask(LinePattern(r"a\Cb"), b"x\na-b\n", every=False).answer is True
+
+
+@pytest.mark.parametrize(
+    ("pattern", "short"), [("abc", True), ("a?b", True), ("[ab]c", True), ("a*", False), ("a{3}", False), ("a{", True), (r"\C", False)]
+)
+def test_the_length_of_matches_is_known_where_nothing_repeats(pattern, short):
+    assert is_short(pattern, 64) is short
