@@ -1,7 +1,8 @@
 """What one signature costs: ours, PGPy's own verify() and gpgv, on the same certificates in the same run.
 
 `make bench` or `.venv/bin/python bench/pgp.py [SECONDS]`. Ours and PGPy's with the certificate loaded; gpgv starts as a
-process for every signature, as a program that calls it would have to. Loading a certificate is timed as well.
+process for every signature, as a program that calls it would have to. "OpenSSL" is the arithmetic alone; "load" reads and
+checks the certificate.
 """
 
 from __future__ import annotations
@@ -13,11 +14,16 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from investigator.pgp import Keyring, SignatureRefused
+from investigator.pgp.certificate_file import read_certificate
 from investigator.pgp.framing import CERTIFICATE, SIGNATURE, dearmor
+from investigator.pgp.signature import read_document_signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CORPUS = Path(__file__).parent.parent / "tests" / "corpus" / "pgp"
 CASES = {
@@ -59,6 +65,17 @@ def pgpy_verify(certificate: bytes, signature: bytes, data: bytes) -> Callable[[
     return verify
 
 
+def arithmetic(certificate: bytes, signature: bytes, data: bytes) -> Callable[[], object]:
+    """What no policy can save: hashing, and the curve or the modulus."""
+    signers = read_certificate(certificate).signers
+    parsed = read_document_signature(signature)
+    (key,) = [
+        signer.key for signer in signers.values() if parsed.issuers() <= {signer.key.fingerprint, signer.key.key_id}
+    ]
+    message = data + parsed.head
+    return lambda: key.numbers.verify(message, parsed.numbers, parsed.hash_algorithm)
+
+
 def gpgv_verify(folder: Path, certificate: bytes, signature: bytes, data: bytes) -> Callable[[], object]:
     files = {"cert.gpg": dearmor(certificate, CERTIFICATE), "sig": dearmor(signature, SIGNATURE), "data": data}
     for name, content in files.items():
@@ -74,8 +91,10 @@ def main() -> None:
     gpgv = shutil.which("gpgv") is not None
     if not gpgv:
         print("gpgv is not installed: skipped")
-    print(f"{'milliseconds':<18}{'ours':>8}{'PGPy':>8}{'gpgv':>8}{'PGPy/ours':>11}{'gpgv/ours':>11}{'load':>8}")
-    slow = False
+    print(
+        f"{'milliseconds':<18}{'ours':>8}{'OpenSSL':>9}{'PGPy':>8}{'gpgv':>8}{'PGPy/ours':>11}{'gpgv/ours':>11}{'load':>8}"
+    )
+    slow: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         for name, case in CASES.items():
             certificate, signature, data = (
@@ -83,16 +102,17 @@ def main() -> None:
             )
             keyring = Keyring.load({case: certificate})
             ours = milliseconds(lambda k=keyring, d=data, s=signature: k.verify(d, s, now), seconds)  # type: ignore[misc]
+            floor = milliseconds(arithmetic(certificate, signature, data), seconds)
             load = milliseconds(lambda c=certificate: Keyring.load({"": c}), seconds)  # type: ignore[misc]
             theirs = milliseconds(pgpy_verify(certificate, signature, data), seconds)
             process = milliseconds(gpgv_verify(Path(scratch), certificate, signature, data), seconds) if gpgv else None
             shown = f"{process:8.2f}" if process else f"{'-':>8}"
             ratio = f"{process / ours:11.1f}" if process else f"{'-':>11}"
-            print(f"{name:<18}{ours:8.3f}{theirs:8.3f}{shown}{theirs / ours:11.1f}{ratio}{load:8.2f}")
-            slow = slow or ours > LIMIT_MS
+            print(f"{name:<18}{ours:8.3f}{floor:9.3f}{theirs:8.3f}{shown}{theirs / ours:11.1f}{ratio}{load:8.2f}")
+            slow += [name] if ours > LIMIT_MS else []
     for name, blob in HOSTILE.items():
         print(f"refused: {name:<24}{milliseconds(lambda b=blob: refuse(b, now), seconds):8.2f} ms")  # type: ignore[misc]
-    print(f"limit {LIMIT_MS} ms per signature: {'missed' if slow else 'kept'}")
+    print(f"limit {LIMIT_MS} ms per signature: {'missed by ' + ', '.join(slow) if slow else 'kept by all'}")
 
 
 def refuse(blob: bytes, now: int) -> None:

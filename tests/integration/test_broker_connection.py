@@ -79,7 +79,7 @@ async def test_a_broker_that_talks_rubbish_or_hangs_up_is_one_clear_error(said):
 
     listener, url = await fake_server(converse)
     async with listener:
-        with pytest.raises(BrokerError, match=rf"^broker {url}: .+"):
+        with pytest.raises(BrokerError, match=r"^broker nats://[0-9.:]+: .+"):
             await connect(url, ANYONE, name="console", give_up_after_s=0.1)
 
 
@@ -149,7 +149,6 @@ async def test_without_a_broker_nothing_is_buffered(running, hear):
             agent.flush(),
             agent.subscribe("mig.action.all.*", hear()),
             agent.publish_acked("mig.result.x.a1", b"", message_id="1", timeout_s=0.05),
-            anext(agent.read_stream(ACTIONS, "mig.action.all.*")),
         ):
             with pytest.raises(BrokerError):
                 await asyncio.wait_for(attempt, 10)

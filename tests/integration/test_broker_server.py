@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import select
+import shutil
 import signal
 import socket
 import stat
@@ -13,8 +14,10 @@ import sys
 import pytest
 
 from investigator.broker import binary, credentials
+from investigator.broker.connection import connect
 from investigator.broker.credentials import Role
 from investigator.broker.server import EmbeddedServer
+from investigator.broker.streams import ensure_streams
 from investigator.errors import BrokerError, DeploymentError
 
 PARENT = """
@@ -158,8 +161,32 @@ async def test_a_pid_that_is_another_program_now_is_left_alone(broker_folder):
 async def test_a_server_that_ends_by_itself_is_told(broker_folder):
     async with EmbeddedServer(broker_folder, port=0) as server:
         os.kill(server.pid, signal.SIGKILL)
-        with pytest.raises(BrokerError, match="the broker ended"):
+        with pytest.raises(BrokerError, match="the broker ended: killed by signal 9"):
             await server.wait()
+
+
+async def test_what_the_server_cannot_do_is_told_while_it_runs(broker_folder, tmp_path, hear):
+    """A full disk, played by a limit on the size of files."""
+    program = tmp_path / "nats-server"
+    program.write_text(f'#!/bin/sh\nulimit -f 200\nexec {binary.find(tmp_path)} "$@"\n')
+    program.chmod(0o755)
+    errors = hear()
+    async with EmbeddedServer(broker_folder, port=0, program=program) as server:
+        watching = asyncio.create_task(server.wait(errors))
+        async with await connect(server.url, server.credentials(Role.BROKER), name="owner") as owner:
+            await ensure_streams(owner)
+        async with await connect(server.url, server.credentials(Role.AGENTS), name="agent") as agent:
+            with pytest.raises(BrokerError, match="no answer in time"):
+                await agent.publish_acked("mig.result.x.a1", os.urandom(300_000), message_id="1", timeout_s=0.5)
+        await errors.until(lambda lines: any("file too large" in line for line in lines))
+        watching.cancel()
+
+
+async def test_a_disk_without_room_is_said_before_the_start(broker_folder, monkeypatch):
+    usage = shutil.disk_usage(broker_folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(DeploymentError, match="1,000 bytes are left on the disk"):
+        await EmbeddedServer(broker_folder, port=0).start()
 
 
 async def test_a_server_that_does_not_stop_is_killed(broker_folder):

@@ -43,7 +43,7 @@ async def alone(how, *, limits=LIMITS, **parameters):
     async with workers(limits) as runner:
         server = runner.server_pid
         ran = await do(runner, how, **parameters)
-        assert [process.pid for process in processes.marked(runner.mark)] == [server]
+        assert [process.pid for process in processes.marked(runner.mark)] == [server], ran
         assert (await do(runner, "behave")).state == "done"
         assert runner.server_pid == server
         return ran

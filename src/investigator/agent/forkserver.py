@@ -30,8 +30,9 @@ from investigator.modules import MODULES, get_module
 
 WATCH_S: Final = 1.0
 """How often a worker's processes are counted, from this age on; most operations are over before."""
-PATIENCE_S: Final = 3.0
-"""How long an operation's end waits for leftovers that fork faster than they are killed; the hunt goes on after it."""
+PATIENCE_S: Final = 10.0
+"""How long an operation's end waits for leftovers: some fork faster than they are killed, and on a host with no time to
+spare what is killed at the lowest priority takes seconds to end. The hunt goes on after it."""
 _SWEEP_PAUSE_MS: Final = 2
 _LONGEST_SWEEP_PAUSE_MS: Final = 256
 

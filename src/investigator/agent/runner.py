@@ -27,7 +27,7 @@ __all__ = ["Ran", "Runner"]
 
 _ATTEMPTS: Final = 3
 _LONGEST_WAIT_S: Final = 30 * 86_400.0
-_CONFIRM_S: Final = 2 * GRACE_S
+_CONFIRM_S: Final = GRACE_S
 """How long after its deadline an operation's end may take to be confirmed, before the fork server counts as hung."""
 _FAREWELL_S: Final = 1.0
 """How long a worker that has answered may take to end, and what is left in a dead one's socket to be read."""

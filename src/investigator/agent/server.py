@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 START_S: Final = 30.0
 """How long a fork server may take to load the modules; a busy host with a cold disk needs seconds."""
-GRACE_S: Final = 5.0
-"""How long an orderly end may take before it is made a hard one."""
+GRACE_S: Final = 15.0
+"""How long an orderly end may take before it is made a hard one: longer than the fork server's own patience."""
 _PAUSE_S: Final = 0.005
 _BOOT: Final = (
     "import sys; at = sys.argv.index('--'); sys.path[:] = sys.argv[at + 1:]; "

@@ -153,6 +153,7 @@ class Broker:
         self._set_link(await self._new_link(give_up_after_s))
         self._tell(State.CONNECTED)
         self._supervisor = asyncio.create_task(self._supervise(), name=f"broker connection {self._name}")
+        self._supervisor.add_done_callback(self._supervised)
 
     async def publish(self, subject: str, data: bytes, *, headers: Mapping[str, str] | None = None) -> None:
         """Send a message, for whoever listens now. That it was not permitted is told by `flush`.
@@ -278,8 +279,7 @@ class Broker:
         """Send what is unsent, within a bound, and end; callbacks that still run are cancelled."""
         if self._supervisor is not None:
             self._supervisor.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._supervisor
+            await asyncio.wait({self._supervisor})
             self._supervisor = None
         link, self._link = self._link, None
         self._up.clear()
@@ -361,6 +361,10 @@ class Broker:
             self._set_link(await self._new_link(None))
             if await self._restore_subscriptions():
                 self._tell(State.RECONNECTED)
+
+    def _supervised(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            _log.critical("the supervision of the connection ended: a defect", exc_info=task.exception())
 
     async def _new_link(self, give_up_after_s: float | None) -> Link:
         loop = asyncio.get_running_loop()

@@ -53,18 +53,23 @@ def readable(doing: str, error: Exception) -> BrokerError | None:
     match error:
         case BrokerError():
             return error
-        case TimeoutError():
-            return BrokerError(f"{doing}: no answer in time")
-        case nats.errors.Error():
+        case nats.errors.UnexpectedEOF():
+            said = "it hung up"
+        case nats.errors.StaleConnectionError():
+            said = "it answers no more"
+        case nats.errors.Error() if not isinstance(error, TimeoutError):
             return _as_said(doing, str(error).removeprefix("nats: ").strip("' "))
+        case TimeoutError():
+            said = "no answer in time"
         case ConnectionError(errno=int(number)):  # asyncio's own words repeat the address
-            return BrokerError(f"{doing}: {os.strerror(number).lower()}")
-        case OSError():
-            return BrokerError(f"{doing}: {error.strerror or error}")
-        case ValueError():  # a name that is no host, or a broker that talks rubbish
-            return BrokerError(f"{doing}: {error}")
+            said = os.strerror(number).lower()
+        case OSError(strerror=str(words)):
+            said = words
+        case OSError() | ValueError():  # a name that is no host, or a broker that talks rubbish
+            said = str(error)
         case _:
             return None
+    return BrokerError(f"{doing}: {said}")
 
 
 def _as_said(doing: str, said: str) -> BrokerError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
@@ -13,16 +13,19 @@ import orjson
 
 from investigator.broker import binary, guardian
 from investigator.broker.credentials import Credentials, Role, accounts, load_users
+from investigator.broker.server_log import ServerLog
 from investigator.errors import BrokerError, DeploymentError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
 DEFAULT_PORT: Final = 4222
 WILDCARDS: Final = ("0.0.0.0", "::", "")
 _MIB: Final = 1 << 20
-_FATAL: Final = re.compile(r"\[FTL\] (.*)")
+_LEAST_FREE_BYTES: Final = 4 * _MIB
+_READ_LOG_EVERY_S: Final = 1.0
 _OWN_STDERR_PREFIX: Final = "nats-server: "
 
 
@@ -73,7 +76,7 @@ class EmbeddedServer:
         self._process: asyncio.subprocess.Process | None = None
         self._ended: asyncio.Task[int] | None = None
         self._lock: int | None = None
-        self._log_offset = 0
+        self._log = ServerLog(folder / "nats-server.log")
         self._watched = sys.platform != "linux"
 
     @property
@@ -114,7 +117,7 @@ class EmbeddedServer:
             await self._end_leftover()
             self._clear_ports_files()
             self._write_configuration()
-            self._log_offset = self._log.stat().st_size if self._log.exists() else 0
+            self._log.begin_here()
         except OSError as error:
             self._unlock()
             raise DeploymentError(f"broker folder {error.filename or self.folder}: {error.strerror}") from None
@@ -142,15 +145,22 @@ class EmbeddedServer:
         finally:
             self._unlock()
 
-    async def wait(self) -> None:
+    async def wait(self, on_error: Callable[[str], None] | None = None) -> None:
         """Return only by an exception: when the server has ended without being asked to.
 
+        Args:
+            on_error: told meanwhile, within a second, what the server could not do (a full disk, above all).
+
         Raises:
-            BrokerError: why, as far as its log says.
+            BrokerError, DeploymentError: why, as far as its log says.
         """
         if self._ended is None:
             raise BrokerError("the broker is not running")
-        await asyncio.shield(self._ended)
+        while not self._ended.done():
+            await asyncio.wait({self._ended}, timeout=_READ_LOG_EVERY_S)
+            if on_error is not None and not self._ended.done():
+                for line in self._log.new_errors():
+                    on_error(line)
         raise self._why_it_ended()
 
     async def __aenter__(self) -> Self:
@@ -167,16 +177,15 @@ class EmbeddedServer:
         return self.folder / "run"
 
     @property
-    def _log(self) -> Path:
-        return self.folder / "nats-server.log"
-
-    @property
     def _configuration(self) -> Path:
         return self.folder / "server.conf"
 
     def _prepare_folder(self) -> None:
         for folder in (self.folder, self._run, self.folder / "store"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.folder).free
+        if free < _LEAST_FREE_BYTES:
+            raise DeploymentError(f"the broker cannot use {self.folder}: {free:,} bytes are left on the disk")
 
     def _write_configuration(self) -> None:
         """NATS reads JSON as well as its own notation, so quoting is settled by a serialiser."""
@@ -191,7 +200,7 @@ class EmbeddedServer:
             "port": self.port or -1,
             "pid_file": str(self._run / "pid"),
             "ports_file_dir": str(self._run),
-            "log_file": str(self._log),
+            "log_file": str(self._log.path),
             "logfile_size_limit": 8 * _MIB,
             "logfile_max_num": 4,
             "max_payload": self._max_payload_bytes,
@@ -238,7 +247,9 @@ class EmbeddedServer:
             if port is not None:
                 return port
             if asyncio.get_running_loop().time() > deadline:
-                raise BrokerError(f"the broker did not come up in {self._start_within_s:g} s", hint=f"See {self._log}.")
+                raise BrokerError(
+                    f"the broker did not come up in {self._start_within_s:g} s", hint=f"See {self._log.path}."
+                )
             await asyncio.wait({self._ended}, timeout=pause_s)
             pause_s = min(pause_s * 1.5, 0.05)
         raise self._why_it_ended()
@@ -265,19 +276,18 @@ class EmbeddedServer:
             )
         if "Can't start JetStream" in reason or "no space left" in reason or "permission denied" in reason:
             return DeploymentError(f"the broker cannot use {self.folder}: {reason}")
-        return BrokerError(f"the broker ended: {reason}", hint=f"See {self._log}.")
+        return BrokerError(f"the broker ended: {reason}", hint=f"See {self._log.path}.")
 
     def _last_words(self) -> str:
-        try:
-            with self._log.open("rb") as log:
-                log.seek(min(self._log_offset, max(0, log.seek(0, os.SEEK_END) - _MIB)))
-                fatal = _FATAL.findall(log.read().decode(errors="replace"))
-            if fatal:
-                return str(fatal[-1])
-        except OSError:
-            pass  # it may have ended before it had a log
+        fatal = self._log.fatal()
+        if fatal:
+            return fatal
+        # It ended before it had a log, or could write none.
         lines = (self._run / "stderr").read_text(errors="replace").splitlines()
-        return lines[-1].removeprefix(_OWN_STDERR_PREFIX) if lines else "it said nothing"
+        if lines:
+            return lines[-1].removeprefix(_OWN_STDERR_PREFIX)
+        status = self._ended.result() if self._ended is not None and self._ended.done() else 0
+        return f"killed by signal {-status}" if status < 0 else f"exit status {status}"
 
     async def _end_leftover(self) -> None:
         """We hold the folder's lock, so a server that still runs in it belongs to nobody."""

@@ -90,9 +90,14 @@ class Fleet:
     def run(self, about: str, words: Sequence[str], *, home: Path | None = None) -> None:
         """An investigation as its user would type it, and what it prints."""
         prefix = f"INVESTIGATOR_HOME={shlex.quote(str(home))} " if home is not None else ""
-        print(f"\n# {about}\n$ {prefix}{shlex.join(['investigator', *words])}", flush=True)
+        print(f"\n# {about}\n$ {prefix}{_as_typed(['investigator', *words])}", flush=True)
         with self._timed(about):
-            subprocess.run([*own_command(), *words], env=self._environment(home or self.home), check=False)  # noqa: S603
+            subprocess.run(  # noqa: S603 - this very program
+                [*own_command(), *words],
+                env=self._environment(home or self.home),
+                stderr=subprocess.STDOUT,  # one stream, so that what is said comes in the order in which it is said
+                check=False,
+            )
 
     def stop(self) -> None:
         """End what was started here, the broker last."""
@@ -115,7 +120,7 @@ class Fleet:
 
     def _spawn(self, name: str, words: list[str]) -> tuple[str, subprocess.Popen[bytes], Path]:
         log = self.scratch / f"{name}.log"
-        print(f"$ {shlex.join(['investigator', *words])} &", flush=True)
+        print(f"$ {_as_typed(['investigator', *words])} &", flush=True)
         with log.open("wb") as file:
             process = subprocess.Popen(  # noqa: S603 - this very program
                 [*own_command(), *words],
@@ -199,3 +204,10 @@ def _tell_how_to_go_on(fleet: Fleet) -> None:
     print(f"\n# it keeps running; go on with\nexport INVESTIGATOR_HOME={shlex.quote(str(fleet.home))}")
     print("investigator agents\ninvestigator run --target \"tags->>'site'='tokyo'\" file --path /tmp --name demo")
     print(f"# and end it with\nkill {pids}; rm -r {shlex.quote(str(fleet.scratch))}", flush=True)
+
+
+def _as_typed(words: Sequence[str]) -> str:
+    """A command line as a person would quote it: double quotes around what holds single ones."""
+    return " ".join(
+        f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word) for word in words
+    )

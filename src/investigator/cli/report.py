@@ -73,9 +73,10 @@ def _usage(error: typer.TyperException) -> BadInput:
     """An option or argument that typer does not take."""
     context = getattr(error, "ctx", None)
     message = error.format_message().rstrip(".").replace("Value error, ", "")
+    message = message[:1].lower() + message[1:]
     if context is None:
         return BadInput(message)
-    return BadInput(message[:1].lower() + message[1:], hint=f"`{context.command_path} --help` says what there is.")
+    return BadInput(message, hint=f"`{context.command_path} --help` says what there is.")
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

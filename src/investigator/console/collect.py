@@ -158,7 +158,8 @@ class Collection:
                 # somebody published other bytes under this action's id, and the agent answered to those
                 raise BadFrame("it answers other bytes than this action's")
             outcome = self._assemblies.setdefault(agent, Assembly()).add(head, piece)
-            if head.sealto != self.action.sealto and (outcome is None or outcome.state != "refused"):
+            # bytes that no trusted key signed are refused in the open: their `sealto` was not believed
+            if outcome is not None and head.sealto != self.action.sealto and outcome.state != "refused":
                 raise BadFrame("it is sealed to another key than was asked")
         except (Refused, BadInput) as error:
             self._drop(agent, error)

@@ -17,7 +17,7 @@ from investigator.broker import credentials
 from investigator.config import AGENT_FILE, BROKER_FILE, CONSOLE_FILE
 from investigator.console.keys import encode_sealing_key
 from investigator.errors import DeploymentError
-from investigator.pgp import generate_key
+from investigator.pgp.secret import generate_key
 from investigator.protocol.sealing import generate_sealing_key
 
 SIGNING_KEY: Final = Path("secrets/investigator.asc")

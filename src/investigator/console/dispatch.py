@@ -13,7 +13,7 @@ from typing import Any, Final
 from investigator.broker.connection import Broker
 from investigator.console.condition import compile_target
 from investigator.errors import BadInput, BadTarget
-from investigator.pgp import Signer
+from investigator.pgp.signer import Signer
 from investigator.protocol.action import Action, Operation, check_action, parse_action, utc
 from investigator.protocol.envelope import Envelope
 from investigator.protocol.subjects import Route, action_subject

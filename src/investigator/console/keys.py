@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from investigator.config import Signing, read_file
 from investigator.errors import BadInput, DeploymentError
-from investigator.pgp import GpgSigner, KeyFileSigner, Signer
+from investigator.pgp.signer import GpgSigner, KeyFileSigner, Signer
 
 MAX_KEY_BYTES: Final = 64 * 1024
 

@@ -19,7 +19,7 @@ _SETS: Final = {
     "alpha": "A-Za-z",
     "ascii": r"\x00-\x7F",
     "blank": r"\t ",
-    "cntrl": r"\x00-\x1F\x7F",
+    "cntrl": r"\x00-\x1F\x{7F}-\x{9F}",
     "digit": "0-9",
     "graph": "!-~",
     "lower": "a-z",

@@ -23,6 +23,12 @@ _OPERATORS: Final = {
     **dict.fromkeys(("+", "-"), ADD),
     **dict.fromkeys(("*", "/", "%"), MULTIPLY),
 }
+_WORDS: Final = {
+    "or": OR,
+    "and": AND,
+    **dict.fromkeys(("isnull", "notnull"), IS),
+    **dict.fromkeys(("in", "like", "ilike", "between"), LIKE),
+}
 TYPE_NAMES: Final = {
     ("text",): "text",
     ("varchar",): "text",
@@ -153,27 +159,15 @@ class _Reader:
             if token.text not in _OPERATORS:
                 raise self.error(f"the operator {token.text} is not supported")
             return _OPERATORS[token.text]
-        if token.kind == "sign":
-            return CAST if token.text == "::" else 0
         if token.kind != "word":
-            return 0
+            return CAST if (token.kind, token.text) == ("sign", "::") else 0
         if token.text == "is":
             distinct = self.sees("is", "distinct") or self.sees("is", "not", "distinct")
             return IS if distinct or not narrow else 0
         if narrow:
             return 0
-        if token.text == "not" and any(self.sees("not", word) for word in ("in", "like", "ilike", "between")):
-            return LIKE
-        return {
-            "or": OR,
-            "and": AND,
-            "isnull": IS,
-            "notnull": IS,
-            "in": LIKE,
-            "like": LIKE,
-            "ilike": LIKE,
-            "between": LIKE,
-        }.get(token.text, 0)
+        negated = self.sees("not") and any(self.sees("not", word) for word in ("in", "like", "ilike", "between"))
+        return LIKE if negated else _WORDS.get(token.text, 0)
 
     def infix(self, left: Syntax, tightness: int, *, narrow: bool) -> tuple[Syntax, bool]:
         """The operator that comes, and whether it ends in an operand of its own."""

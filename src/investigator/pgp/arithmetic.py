@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from investigator.pgp.policy import ECDSA, EDDSA, RSA, SignatureRefused
 
@@ -57,7 +58,10 @@ class VerifyingKey:
         signature = _SIGNATURES[self._algorithm]()
         try:
             signature.parse(bytearray(numbers))
-            good = self._fields.verify(message, bytes(signature.__sig__()), HASHES[hash_algorithm])
+            # PGPy writes ECDSA's two numbers as DER with pyasn1, which takes half as long as the arithmetic.
+            ecdsa = self._algorithm == ECDSA
+            raw = encode_dss_signature(signature.r, signature.s) if ecdsa else bytes(signature.__sig__())
+            good = self._fields.verify(message, raw, HASHES[hash_algorithm])
         except Exception:  # noqa: BLE001 - whatever it is: not a valid signature
             return False
         return good is True

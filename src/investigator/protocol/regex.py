@@ -45,7 +45,7 @@ def compile_regex(
         raise _bad_regex(pattern, error) from None
     except UnicodeEncodeError as error:
         raise BadRegex(
-            f"regular expression {pattern!r} holds a lone surrogate", pattern=pattern, position=error.start
+            f"regular expression {_shown(pattern)} holds a lone surrogate", pattern=pattern, position=error.start
         ) from None
 
 
@@ -57,13 +57,17 @@ def _bad_regex(pattern: str, error: Exception) -> BadRegex:
     position = max(pattern.find(piece), 0) if piece else 0
     if reason == "missing )":  # RE2 then quotes the whole pattern
         position = pattern.rfind("(")
-    shown = f" {piece!r}" if piece and piece != pattern else ""
+    shown = f" {_shown(piece)}" if piece and piece != pattern else ""
     return BadRegex(
-        f"regular expression {pattern!r} does not compile: {reason}{shown} at character {position + 1}",
+        f"regular expression {_shown(pattern)} does not compile: {reason}{shown} at character {position + 1}",
         pattern=pattern,
         position=position,
         hint="The syntax is RE2's: no look-around, no back-references.",
     )
+
+
+def _shown(pattern: str) -> str:
+    return repr(pattern if len(pattern) <= 200 else pattern[:199] + "…")
 
 
 def tolerant(text: bytes) -> bytes:

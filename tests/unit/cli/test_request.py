@@ -198,7 +198,8 @@ def test_an_action_file_takes_our_flags_on_both_sides_and_no_module():
 
 
 @pytest.mark.parametrize(
-    "words", [["file"], ["file", "help"], ["file", "--help"], ["file", "-h"], ["-t", "all", "file", "-t", "all", "help"]]
+    "words",
+    [["file"], ["file", "help"], ["file", "--help"], ["file", "-h"], ["-t", "all", "file", "-t", "all", "help"]],
 )
 def test_a_modules_manual_comes_from_its_declaration(words):
     text = parse_run(words).help
@@ -228,7 +229,8 @@ def test_the_version_needs_no_module():
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("60s", 60), ("1h30m", 5400), ("1.5h", 5400), ("3d", 259_200), ("1d12h", 129_600), ("500ms", 0.5)]
+    ("text", "seconds"),
+    [("60s", 60), ("1h30m", 5400), ("1.5h", 5400), ("3d", 259_200), ("1d12h", 129_600), ("500ms", 0.5)],
 )
 def test_lives_are_gos_durations_and_days(text, seconds):
     assert life_s(text, what="-e") == seconds
@@ -245,4 +247,4 @@ def test_any_words_are_a_request_or_a_refusal(words):
     try:
         assert isinstance(parse_run(words), RunRequest)
     except BadInput as error:
-        assert "\n" not in str(error).replace("\\n", "") or any("\n" in word for word in words)
+        assert error.exit_code == 2

@@ -1,5 +1,6 @@
 """Go's durations and times: tables of what Go prints, and round trips."""
 
+import contextlib
 import datetime as dt
 
 import pytest
@@ -25,7 +26,26 @@ def test_a_duration_is_read_as_go_reads_it(text, ns):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "-", "+", "3", "1d", "1", "s", ".s", "1 s", "1s ", "s1", "1.5", "--1s", "1e3s", "2562048h", "9" * 200 + "s", "1S"]
+    "text",
+    [
+        "",
+        "-",
+        "+",
+        "3",
+        "1d",
+        "1",
+        "s",
+        ".s",
+        "1 s",
+        "1s ",
+        "s1",
+        "1.5",
+        "--1s",
+        "1e3s",
+        "2562048h",
+        "9" * 200 + "s",
+        "1S",
+    ],
 )
 def test_what_is_no_duration_is_refused_with_the_text(text):
     with pytest.raises(BadInput, match="invalid duration"):
@@ -51,10 +71,8 @@ def test_what_is_printed_is_read_back(ns):
 
 @given(st.text(max_size=20))
 def test_any_text_is_a_duration_or_bad_input(text):
-    try:
+    with contextlib.suppress(BadInput):
         assert abs(parse_duration(text)) <= MAX_NS
-    except BadInput:
-        pass
 
 
 @pytest.mark.parametrize(
@@ -76,8 +94,8 @@ def test_any_time_that_a_file_system_stores_is_printed(ns):
     assert utc_text(ns).endswith(" +0000 UTC")
 
 
-@given(st.datetimes(dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31)))
+@given(st.datetimes(timezones=st.just(dt.UTC)))
 def test_times_agree_with_the_calendar(moment):
-    seconds = int((moment.replace(microsecond=0) - dt.datetime(1970, 1, 1)).total_seconds())
+    seconds = int((moment.replace(microsecond=0) - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)).total_seconds())
     shown = utc_text(seconds * S + moment.microsecond * 1000)
-    assert shown.startswith(moment.replace(microsecond=0).isoformat(sep=" "))
+    assert shown.startswith(moment.strftime(f"{moment.year:04}-%m-%d %H:%M:%S"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -78,35 +79,35 @@ class Forger:
         numbers = mpi(int.from_bytes(raw[:32], "big")) + mpi(int.from_bytes(raw[32:], "big"))
         return head + len(outside).to_bytes(2, "big") + outside + (left16 or digest[:2]) + numbers
 
-    def document(self, data: bytes = DATA, *said: Sub, created: int = NOW - 60, **how: object) -> bytes:
+    def document(self, data: bytes = DATA, *said: Sub, created: int = NOW - 60, **how: Any) -> bytes:
         """A signature file over `data`."""
-        return packet(2, self.signature(0, data, *said, created=created, **how))  # type: ignore[arg-type]
+        return packet(2, self.signature(0, data, *said, created=created, **how))
 
     def user_id(self, name: bytes = b"Alice <alice@example.org>") -> bytes:
         return packet(13, name)
 
-    def self_signature(self, *said: Sub, name: bytes = b"Alice <alice@example.org>", **how: object) -> bytes:
+    def self_signature(self, *said: Sub, name: bytes = b"Alice <alice@example.org>", **how: Any) -> bytes:
         """A certification of one's own user id."""
         subject = self.hashed + b"\xb4" + u32(len(name)) + name
-        return packet(2, self.signature(0x13, subject, *said, **how))  # type: ignore[arg-type]
+        return packet(2, self.signature(0x13, subject, *said, **how))
 
-    def direct(self, *said: Sub, **how: object) -> bytes:
-        return packet(2, self.signature(0x1F, self.hashed, *said, **how))  # type: ignore[arg-type]
+    def direct(self, *said: Sub, **how: Any) -> bytes:
+        return packet(2, self.signature(0x1F, self.hashed, *said, **how))
 
-    def revocation(self, kind: int = 0x20, subject: bytes | None = None, **how: object) -> bytes:
-        return packet(2, self.signature(kind, self.hashed if subject is None else subject, **how))  # type: ignore[arg-type]
+    def revocation(self, kind: int = 0x20, subject: bytes | None = None, **how: Any) -> bytes:
+        return packet(2, self.signature(kind, self.hashed if subject is None else subject, **how))
 
     def certificate(self, *packets: bytes, flags: bytes = b"\x03") -> bytes:
         """A usual certificate, with further packets behind it."""
         return packet(6, self.body) + self.user_id() + self.self_signature((27, flags)) + b"".join(packets)
 
-    def bound(self, sub: Forger, *said: Sub, back: bytes | None = None, flags: bytes = b"\x02", **how: object) -> bytes:
+    def bound(self, sub: Forger, *said: Sub, back: bytes | None = None, flags: bytes = b"\x02", **how: Any) -> bytes:
         """A subkey with its binding; `back` replaces the subkey's back-signature (its body), b"" leaves it out."""
         subject = self.hashed + sub.hashed
         if back is None:
             back = sub.signature(0x19, subject)
-        unhashed = [(16, self.key_id), *([(32, back)] if back else [])]
-        binding = self.signature(0x18, subject, (27, flags), *said, unhashed=unhashed, **how)  # type: ignore[arg-type]
+        unhashed: list[Sub] = [(16, self.key_id), *([(32, back)] if back else [])]
+        binding = self.signature(0x18, subject, (27, flags), *said, unhashed=unhashed, **how)
         return packet(14, sub.body) + packet(2, binding)
 
 

@@ -19,7 +19,6 @@ def judge(case: str) -> tuple[str, str]:
     try:
         keyring.verify((folder / "data.bin").read_bytes(), (folder / "sig").read_bytes(), MANIFEST["now"])
     except SignatureRefused as reason:
-        assert "\n" not in str(reason)
         return "R", str(reason)
     return "A", ""
 
@@ -27,6 +26,7 @@ def judge(case: str) -> tuple[str, str]:
 @pytest.mark.parametrize("case", MANIFEST["cases"], ids=lambda case: case["name"])
 def test_the_verdict_is_the_policys(case: dict[str, str]) -> None:
     verdict, reason = judge(case["name"])
+    assert "\n" not in reason
     assert case["expect"] in (verdict, "a"), f"{case['what']}: {reason or 'accepted'}"
 
 

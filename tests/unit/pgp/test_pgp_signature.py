@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 
 import pytest
 from forge import ALICE, DATA, DAY, ED25519_ORDER, MALLORY, NOW, Forger, mpi, packet, u32
@@ -26,7 +27,9 @@ def accepted(signature: bytes, data: bytes = DATA, now: int = NOW) -> bool:
 def refused(signature: bytes, why: str, data: bytes = DATA, now: int = NOW) -> None:
     with pytest.raises(SignatureRefused, match=why) as caught:
         KEYRING.verify(data, signature, now)
-    assert isinstance(caught.value, Refused) and caught.value.exit_code == 3 and caught.value.code == "signature"
+    assert isinstance(caught.value, Refused)
+    assert caught.value.exit_code == 3
+    assert caught.value.code == "signature"
 
 
 @pytest.mark.parametrize(
@@ -247,7 +250,7 @@ def test_times_stand_once_and_whole_in_the_hashed_area(said: list[tuple[int, byt
 )
 def test_the_hashed_issuer_is_the_key_in_full_or_by_key_id_and_nobody_else(hashed: list[tuple[int, bytes]]) -> None:
     signature = ALICE.document(hashed=[*hashed, (2, u32(NOW - 60))], unhashed=[ALICE.named])
-    with pytest.raises(SignatureRefused, match="names another key|is not trusted"):
+    with pytest.raises(SignatureRefused, match=r"names another key|is not trusted"):
         KEYRING.verify(DATA, signature, NOW)
 
 
@@ -389,10 +392,8 @@ def test_no_mutant_of_the_document_is_accepted(mutant: bytes) -> None:
 def test_no_mutant_of_a_certificate_lets_a_stranger_in(mutant: bytes, by_subkey: bool) -> None:
     signer = Forger("alice's laptop") if by_subkey else ALICE
     keyring = Keyring.load({"a": mutant})
-    try:
+    with contextlib.suppress(SignatureRefused):
         assert keyring.verify(DATA, signer.document(), NOW).certificate == ALICE.fingerprint
-    except SignatureRefused:
-        pass
     with pytest.raises(SignatureRefused):
         keyring.verify(DATA, MALLORY.document(), NOW)
 

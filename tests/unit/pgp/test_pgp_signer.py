@@ -11,7 +11,7 @@ from forge import ALICE, DATA, DAY, NOW, packet
 from investigator.errors import BadInput, DeploymentError
 from investigator.pgp import Keyring, SignatureRefused
 from investigator.pgp.framing import SIGNATURE, armored, dearmor, read_packets
-from investigator.pgp.secret import generate_key, read_secret_file
+from investigator.pgp.secret import Generated, generate_key, read_secret_file
 from investigator.pgp.signature import Signature
 from investigator.pgp.signer import GpgSigner, KeyFileSigner
 
@@ -25,8 +25,8 @@ def signer(secret: str, passphrase: str | None = None, now: int = NOW + 5) -> Ke
 
 
 @pytest.mark.parametrize(("key", "passphrase"), [(OPEN, None), (LOCKED, "correct horse")])
-def test_a_generated_key_signs_and_its_public_half_verifies(key: object, passphrase: str | None) -> None:
-    secret, public, fingerprint = key  # type: ignore[misc]
+def test_a_generated_key_signs_and_its_public_half_verifies(key: Generated, passphrase: str | None) -> None:
+    secret, public, fingerprint = key
     signing = signer(secret, passphrase)
     signature = signing.sign(DATA)
     verified = Keyring.load({"ada": public.encode()}).verify(DATA, signature.encode(), NOW + 6)
@@ -56,7 +56,8 @@ def test_a_passphrase_is_asked_for_once_and_a_wrong_one_is_said() -> None:
         return "correct horse"
 
     signing = KeyFileSigner(LOCKED.secret.encode(), ask, clock=lambda: NOW)
-    assert signing.sign(DATA) and signing.sign(DATA + b"2")
+    assert signing.sign(DATA)
+    assert signing.sign(DATA + b"2")
     assert len(asked) == 1
     with pytest.raises(BadInput, match="wrong passphrase"):
         signer(LOCKED.secret, "wrong").sign(DATA)

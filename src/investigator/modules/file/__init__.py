@@ -7,15 +7,18 @@ what was found. MIG's JSON, flags and printed lines.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from investigator.modules.file.hunt import Hunt, clean, make_plans
 from investigator.modules.file.lines import result_lines
 from investigator.modules.file.parameters import Parameters, SearchFlags, parameters_of_flags, validate_places
 from investigator.modules.file.report import Report
 from investigator.modules.interface import Context, Spec
-from investigator.protocol.result import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from investigator.protocol.result import Result
 
 MASK = "masked"
 

@@ -6,19 +6,22 @@ validated by being made into checks, at the console and on the agent alike.
 
 from __future__ import annotations
 
-import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from investigator.errors import BadParameters, BadRegex
 from investigator.modules.durations import MAX_NS, NS_PER_S
 from investigator.modules.file.content import ALL_PATTERNS_BYTES, LinePattern
 from investigator.modules.file.names import NamePattern
-from investigator.modules.file.parameters import Search
 from investigator.protocol.regex import compile_regex
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Mapping
+
+    from investigator.modules.file.parameters import Search
 
 Question = tuple[bool, str, bool]
 """What is asked of a file's lines: (decompressed, pattern, of every line)."""
@@ -38,13 +41,13 @@ _HASHES: Final[Mapping[str, Mapping[int, str]]] = {
 MAX_SIZE: Final = 2**63 - 1
 
 _MODE_LETTERS: Final = (  # Go's order; files are looked at through links, so there is no `L`
-    (lambda mode: stat.S_ISDIR(mode), "d"),
+    (stat.S_ISDIR, "d"),
     (lambda mode: stat.S_ISBLK(mode) or stat.S_ISCHR(mode), "D"),
-    (lambda mode: stat.S_ISFIFO(mode), "p"),
-    (lambda mode: stat.S_ISSOCK(mode), "S"),
+    (stat.S_ISFIFO, "p"),
+    (stat.S_ISSOCK, "S"),
     (lambda mode: mode & stat.S_ISUID, "u"),
     (lambda mode: mode & stat.S_ISGID, "g"),
-    (lambda mode: stat.S_ISCHR(mode), "c"),
+    (stat.S_ISCHR, "c"),
     (lambda mode: mode & stat.S_ISVTX, "t"),
 )
 

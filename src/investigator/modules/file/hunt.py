@@ -6,16 +6,19 @@ import os
 import posixpath
 import sys
 import time
-from collections.abc import Iterable, Mapping
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from investigator.modules.file.checks import Check, Plan, make_plan
-from investigator.modules.file.opening import path_text, reason
-from investigator.modules.file.parameters import Search, is_absolute
-from investigator.modules.file.reading import Facts, OutOfTime
+from investigator.modules.file.opening import path_text, reason, status
 from investigator.modules.file.readers import Job, Readers
+from investigator.modules.file.reading import Facts, OutOfTime
 from investigator.modules.file.walk import Batch, Walk
-from investigator.modules.interface import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from investigator.modules.file.parameters import Search
+    from investigator.modules.interface import Context
 
 MARGIN_S: Final = 1.0
 """How long before its deadline a run ends, to answer with what it has; a tenth of the time if that is shorter."""
@@ -211,7 +214,7 @@ class Hunt:
 
 def _device_of(path: str) -> int | None:
     try:
-        return os.stat(path).st_dev
+        return status(os.fsencode(path), follow=True).st_dev
     except OSError:
         return None
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from investigator.modules.file.opening import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 _KINDS: Final = {
     "names": "name", "sizes": "size", "modes": "mode", "mtimes": "mtime", "contents": "content",

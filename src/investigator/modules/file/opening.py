@@ -12,8 +12,10 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PATH_MAX: Final = 4096
 _PIECE_BYTES: Final = 3800
@@ -31,7 +33,7 @@ _NOATIME = getattr(os, "O_NOATIME", 0)
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\udc80-\udcff]")
 
 
-class NotRegular(OSError):
+class NotRegularError(OSError):
     """What was opened is no regular file any more."""
 
 
@@ -39,13 +41,13 @@ def open_file(path: bytes, *, follow: bool) -> int:
     """A descriptor of a regular file; `follow`: the last part may be a link.
 
     Raises:
-        OSError: it cannot be opened; NotRegular: it is no regular file.
+        OSError: it cannot be opened; NotRegularError: it is no regular file.
     """
     descriptor = _open(path, _COMMON | (0 if follow else _NOFOLLOW))
     kind = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(kind):
         os.close(descriptor)
-        raise NotRegular(errno.EINVAL, f"is {kind_name(kind)}, not a regular file", path)
+        raise NotRegularError(errno.EINVAL, f"is {kind_name(kind)}, not a regular file", path)
     return descriptor
 
 
@@ -65,7 +67,7 @@ def status(path: bytes, *, follow: bool) -> os.stat_result:
         OSError: as these.
     """
     if len(path) < PATH_MAX:
-        return os.stat(path, follow_symlinks=follow)
+        return os.stat(path, follow_symlinks=follow)  # noqa: PTH116 - paths are bytes here
     with _parent(path) as (folder, name):
         return os.stat(name, dir_fd=folder, follow_symlinks=follow)
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import ntpath
 import posixpath
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
 from investigator.errors import BadParameters
 from investigator.modules.interface import flag
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Kind = Literal["name", "size", "mode", "mtime", "content", "md5", "sha1", "sha2", "sha3"]

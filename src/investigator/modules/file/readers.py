@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from investigator.modules.file.checks import Check, Plan
-from investigator.modules.file.content import LinePattern
 from investigator.modules.file.reading import Blocks, Facts, OutOfTime, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from investigator.modules.file.checks import Check, Plan
+    from investigator.modules.file.content import LinePattern
 
 MAX_THREADS: Final = 8
 _BATCH_JOBS: Final = 32

@@ -10,13 +10,16 @@ import os
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from investigator.modules.file.checks import Digest, Question
 from investigator.modules.file.content import EXACT_LINE_BYTES, OVERLAP_BYTES, LinePattern, LineScan
 from investigator.modules.file.opening import open_file, path_text, reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from investigator.modules.file.checks import Digest, Question
 
 GROWTH_BYTES: Final = 64 << 20
 """How much more than its size a file may yield: logs grow while they are read, some files in /proc never end."""
@@ -165,10 +168,7 @@ class Blocks:
                     return
                 filled = kept = 0
                 continue
-            if ended and filled > kept and self._buffer[filled - 1] != 0x0A:
-                self._buffer[filled] = 0x0A
-                filled += 1
-            elif ended and kept:  # the long line ended with the file, and its last piece was not judged as such
+            if ended and filled and self._buffer[filled - 1] != 0x0A:
                 self._buffer[filled] = 0x0A
                 filled += 1
             filled, kept = self._judge(scans, filled, kept)

@@ -6,11 +6,10 @@ write them as the JSON that MIG has.
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -18,6 +17,9 @@ from investigator.modules.durations import duration_text, utc_text
 from investigator.modules.file.checks import Check, Plan, mode_text
 from investigator.modules.file.opening import path_text
 from investigator.protocol.result import Result
+
+if TYPE_CHECKING:
+    import os
 
 MAX_ERROR_BYTES: Final = 1 << 20
 """Of the texts of errors, where nothing else limits them."""
@@ -89,9 +91,7 @@ class Report:
         info = (
             HashedFileInfo(found.st_size, mode, modified, sha256) if sha256 else FileInfo(found.st_size, mode, modified)
         )
-        search = (
-            self._searches[plan] if check is None else self._one_check(plan, check, path.rpartition(b"/")[0] or b"/")
-        )
+        search = self._searches[plan] if check is None else self._one_check(check, path.rpartition(b"/")[0] or b"/")
         file = path_text(path)
         self._left -= _FRAME_BYTES + len(orjson.dumps(file)) + len(orjson.dumps(info)) + self._size(search)
         if self._left < 0:
@@ -161,7 +161,7 @@ class Report:
             self._sized = (search, len(orjson.dumps(search)))
         return self._sized[1]
 
-    def _one_check(self, plan: Plan, check: Check, folder: bytes) -> dict[str, Any]:
+    def _one_check(self, check: Check, folder: bytes) -> dict[str, Any]:
         """MIG's `search` of a single check; hits in one folder share it."""
         shared = self._shared.get((check, folder))
         if shared is None:

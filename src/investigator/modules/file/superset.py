@@ -41,7 +41,7 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_PLAIN_CLASS: Final = re.compile(r"\[(?!\^)(?:\[:[a-z]+:\]|\\[dsw]|\\[^0-9A-Za-z]|\\[aftnrv]|[ -Z\]^-~])*\]|\\[dsw]")
+_PLAIN_CLASS: Final = re.compile(r"\[(?!\^)(?:\[:[a-z]+:\]|\\[dsw]|\\[ -/:-@\[-`{-~]|\\[aftnrv]|[ -Z\]^-~])*\]|\\[dsw]")
 """A class of ASCII characters only, but for what case folding brings in."""
 
 _NEWLINE: Final = 0x0A
@@ -107,7 +107,7 @@ def is_short(pattern: str, at_most_bytes: int) -> bool:
 
 
 def _tokens(pattern: str) -> list[tuple[str, str]]:
-    """(kind, text) pairs; `\\Q…\\E` is taken apart; what is not known ends the list as `unknown`."""
+    r"""(kind, text) pairs; `\Q…\E` is taken apart; what is not known ends the list as `unknown`."""
     found: list[tuple[str, str]] = []
     position = 0
     while position < len(pattern):
@@ -157,9 +157,9 @@ _NOTHING: Final = r"[^\x00-\xff]"
 
 def _is_ascii_only(token: str) -> bool:
     """Whether it can match only ASCII, case folding aside."""
-    if token.startswith("[") or token in ("\\d", "\\s", "\\w"):
+    if token.startswith("[") or token[:2] in ("\\d", "\\s", "\\w"):
         return _PLAIN_CLASS.fullmatch(token) is not None
-    if token == "." or token[:2] in ("\\D", "\\S", "\\W", "\\p", "\\P"):
+    if token[:1] == "." or token[:2] in ("\\D", "\\S", "\\W", "\\p", "\\P"):
         return False
     return bool(_members(token, _ASCII))  # a single character: one that is ASCII is nothing else
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from investigator.modules.file.checks import Plan
 from investigator.modules.file.names import joined_names
 from investigator.modules.file.opening import kind_name, open_folder, path_text, reason, status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Sequence
+
+    from investigator.modules.file.checks import Plan
 
 BATCH_ENTRIES: Final = 1024
 _BY_DESCRIPTOR: Final = os.scandir in os.supports_fd

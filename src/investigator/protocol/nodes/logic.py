@@ -6,17 +6,17 @@ import operator
 from typing import TYPE_CHECKING, Any, Final
 
 from investigator.protocol.nodes.expression import (
+    UNSETTLED,
     Expression,
     Get,
     Moment,
-    NoVerdict,
     Row,
     bad,
-    constant_of,
     expect,
     settled,
     strict,
 )
+from investigator.protocol.nodes.moments import Span
 from investigator.protocol.nodes.values import EXACT
 
 if TYPE_CHECKING:
@@ -109,12 +109,15 @@ def comparable(kind: str, *arguments: Expression) -> None:
         raise bad(f"[{kind!r}, …] does not compare {' with '.join(sorted(types))}")
 
 
+def _ordered(argument: Expression) -> Expression:
+    """The same, or for an interval its length: what compares as PostgreSQL compares it."""
+    return strict("int8", Span.length, argument) if argument.type == "interval" else argument
+
+
 def _compare(kind: str, function: Callable[[Any, Any], bool]) -> Callable[[Expression, Expression], Expression]:
     def make(left: Expression, right: Expression) -> Expression:
         comparable(kind, left, right)
-        if left.type == "interval":
-            return strict("bool", lambda one, other: function(one.length(), other.length()), left, right)
-        return strict("bool", function, left, right)
+        return strict("bool", function, _ordered(left), _ordered(right))
 
     return make
 
@@ -130,62 +133,123 @@ COMPARISONS: Final = {
 
 
 def between(value: Expression, low: Expression, high: Expression) -> Expression:
-    """As `value >= low AND value <= high`."""
-    return and_(COMPARISONS[">="](value, low), COMPARISONS["<="](value, high))
+    """As `value >= low AND value <= high`. The value is worked out once, else nested ones would take exponential time."""
+    comparable("between", value, low, high)
+    arguments = [_ordered(argument) for argument in (value, low, high)]
+
+    def bind(moment: Moment) -> Get:
+        sought, least, most = (argument.at(moment) for argument in arguments)
+
+        def get(row: Row) -> bool | None:
+            found, limit = sought(row), least(row)
+            if found is not None and limit is not None and found < limit:
+                return False
+            return _within(found, limit, most(row))
+
+        return get
+
+    return Expression("bool", all(argument.constant for argument in arguments), bind)
 
 
 def between_symmetric(value: Expression, low: Expression, high: Expression) -> Expression:
     """BETWEEN with the limits in either order."""
-    return or_(between(value, low, high), between(value, high, low))
+    comparable("between symmetric", value, low, high)
+    arguments = [_ordered(argument) for argument in (value, low, high)]
+
+    def bind(moment: Moment) -> Get:
+        gets = [argument.at(moment) for argument in arguments]
+
+        def get(row: Row) -> bool | None:
+            found, one, other = (part(row) for part in gets)
+            verdicts = (_within(found, one, other), _within(found, other, one))
+            return True if True in verdicts else None if None in verdicts else False
+
+        return get
+
+    return Expression("bool", all(argument.constant for argument in arguments), bind)
+
+
+def _within(found: Any, low: Any, high: Any) -> bool | None:
+    """`found >= low AND found <= high`, of which one part decides even where the other is NULL."""
+    if found is None:
+        return None
+    if (low is not None and found < low) or (high is not None and found > high):
+        return False
+    return None if low is None or high is None else True
 
 
 def is_distinct(left: Expression, right: Expression) -> Expression:
     """`<>` that takes NULL for a value."""
     comparable("is distinct", left, right)
-    spans = left.type == "interval"
+    arguments = (_ordered(left), _ordered(right))
 
     def bind(moment: Moment) -> Get:
-        one, other = left.at(moment), right.at(moment)
-
-        def get(row: Row) -> bool:
-            a, b = one(row), other(row)
-            if a is None or b is None:
-                return a is not b
-            return bool(a.length() != b.length() if spans else a != b)
-
-        return get
+        one, other = (argument.at(moment) for argument in arguments)
+        return lambda row: bool(one(row) != other(row))
 
     return Expression("bool", left.constant and right.constant, bind)
 
 
-_FALSE: Final = constant_of("bool", value=False)
+def nullif(left: Expression, right: Expression) -> Expression:
+    """NULL where both are equal, else the first."""
+    comparable("nullif", left, right)
+    key = Span.length if left.type == "interval" else None
+
+    def bind(moment: Moment) -> Get:
+        one, other = left.at(moment), right.at(moment)
+
+        def get(row: Row) -> Any:
+            value, avoided = one(row), other(row)
+            if value is None or avoided is None:
+                return value
+            return None if (key(value) == key(avoided) if key else value == avoided) else value
+
+        return get
+
+    return Expression(left.type, left.constant and right.constant, bind)
 
 
 def in_(value: Expression, *items: Expression) -> Expression:
     """`value = item OR …`: NULL where no item fits and one is NULL."""
     if not items:
         raise bad("['in', …] needs an item")
-    for item in items:
-        comparable("in", value, item)
-    pairwise = or_(*(COMPARISONS["="](value, item) for item in items), _FALSE)
-    if value.type == "interval" or not all(item.constant for item in items):
-        return pairwise
+    comparable("in", value, *items)
+    sought, listed = _ordered(value), [_ordered(item) for item in items]
+    constant = all(item.constant for item in listed)
 
     def bind(moment: Moment) -> Get:
-        get = value.at(moment)
-        try:
-            values = {item.at(moment)({}) for item in items}
-        except NoVerdict:
-            return pairwise.bind(moment)
-        missing = None if None in values else False
+        get, gets = sought.at(moment), [item.at(moment) for item in listed]
+        values = {settled(item, part) for item, part in zip(listed, gets, strict=True)} if constant else {UNSETTLED}
+        return _one_of(get, gets) if UNSETTLED in values else _member_of(get, values)
 
-        def quick(row: Row) -> bool | None:
-            sought = get(row)
-            return None if sought is None else True if sought in values else missing
+    return Expression("bool", value.constant and constant, bind)
 
-        return quick
 
-    return Expression("bool", value.constant, bind)
+def _member_of(get: Get, values: set[Any]) -> Get:
+    missing = None if None in values else False
+
+    def quick(row: Row) -> bool | None:
+        found = get(row)
+        return None if found is None else True if found in values else missing
+
+    return quick
+
+
+def _one_of(get: Get, gets: list[Get]) -> Get:
+    def slow(row: Row) -> bool | None:
+        found = get(row)
+        if found is None:
+            return None
+        verdict: bool | None = False
+        for part in gets:
+            item = part(row)
+            if item is None:
+                verdict = None
+            elif item == found:
+                return True
+        return verdict
+
+    return slow
 
 
 LOGIC: Final[dict[str, tuple[Callable[..., Expression], int | None]]] = {
@@ -199,6 +263,7 @@ LOGIC: Final[dict[str, tuple[Callable[..., Expression], int | None]]] = {
     "between symmetric": (between_symmetric, 3),
     "is distinct": (is_distinct, 2),
     "in": (in_, None),
+    "nullif": (nullif, 2),
     **{kind: (compare, 2) for kind, compare in COMPARISONS.items()},
 }
 """Kind -> maker and number of arguments (None: any), which are nodes."""

@@ -109,7 +109,7 @@ def read_interval(text: str) -> Span:
         BadValue: it is no such text, or needs a fraction of a month or of a microsecond.
     """
     bare = re.sub(rf"[{SPACE}]+", " ", text).strip(" ")
-    iso = _ISO.fullmatch(bare)
+    iso = _ISO.fullmatch(text)
     if iso:
         years, months, weeks, days, hours, minutes = (int(part or 0) for part in iso.groups()[:6])
         seconds = hours * 3600 + minutes * 60 + Fraction(iso[7] or 0)
@@ -122,30 +122,30 @@ def read_interval(text: str) -> Span:
 
 def _sum_fields(body: str, text: str, *, bare_number: bool) -> dict[str, Fraction]:
     """The fields of an interval, each kind of them once, as months, days and microseconds."""
-    totals = {"month": Fraction(0), "day": Fraction(0), "us": Fraction(0)}
+    totals = {"month": Fraction(0), "day": Fraction(0), "us": Fraction(0), "clock": Fraction(0)}
     kinds: Counter[str] = Counter()
     place = 0
     while place < len(body):
-        clock = _CLOCK.match(body, place)
-        amount = _AMOUNT.match(body, place)
-        number = _NUMBER.match(body, place)
+        clock, amount, number = (shape.match(body, place) for shape in (_CLOCK, _AMOUNT, _NUMBER))
         if clock:
-            totals["us"] += _clock_us(clock, text)
-            kinds.update(("hour", "minute", "second"))
+            totals["clock"] += _clock_us(clock, text)
+            kinds.update(("clock", "hour", "minute", "second"))
         elif amount and amount[2].lower() in _UNITS:
             _add_amount(totals, amount, text)
-            kinds.update((_UNITS[amount[2].lower()][0],))
+            kinds[_UNITS[amount[2].lower()][0]] += 1
         elif number and bare_number and number[0] == body:
             totals["us"] += Fraction(number[1]) * 1_000_000
         elif number and _CLOCK.match(body, number.end() + 1) and "." not in number[1]:
             totals["day"] += int(number[1])
-            kinds.update(("day",))
+            kinds["day"] += 1
         else:
             raise _bad(text)
         place = (clock or amount or number).end()  # type: ignore[union-attr]  # one of them matched, see above
         place += body[place : place + 1] == " "
-    if not body or max(kinds.values(), default=1) > 1:
+    beside_clock = totals["us"] or kinds["microsecond"] or kinds["millisecond"]
+    if not body or max(kinds.values(), default=1) > 1 or (kinds["clock"] and beside_clock):
         raise _bad(text)
+    totals["us"] += totals["clock"]
     if totals["us"].denominator != 1:
         raise BadValue(f"interval with a fraction of a microsecond is not supported: {text[:80]!r}")
     return totals

@@ -1,4 +1,4 @@
-"""Arithmetic on whole numbers and on time, casts, COALESCE and NULLIF."""
+"""Arithmetic on whole numbers and on time, casts and COALESCE."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from investigator.protocol.nodes.documents import JSON_NULL
 from investigator.protocol.nodes.expression import Expression, Get, Moment, Row, bad, strict
-from investigator.protocol.nodes.logic import COMPARISONS, comparable
 from investigator.protocol.nodes.moments import BadValue, Span, add_span, checked_span, subtract_moments
 from investigator.protocol.nodes.values import CASTS, json_text, whole
 
@@ -114,21 +113,8 @@ def coalesce(*arguments: Expression) -> Expression:
     return Expression(kind, all(argument.constant for argument in arguments), bind)
 
 
-def nullif(left: Expression, right: Expression) -> Expression:
-    """NULL where both are equal, else the first."""
-    comparable("nullif", left, right)
-    equal = COMPARISONS["="](left, right)
-
-    def bind(moment: Moment) -> Get:
-        get, same = left.at(moment), equal.at(moment)
-        return lambda row: None if same(row) is True else get(row)
-
-    return Expression(left.type, equal.constant, bind)
-
-
 SUMS: Final[dict[str, tuple[Callable[..., Expression], int | None]]] = {
     "coalesce": (coalesce, None),
-    "nullif": (nullif, 2),
     **{kind: (_arithmetic(kind), 2) for kind in _INTEGER_ARITHMETIC},
 }
 """Kind -> maker and number of arguments (None: any), which are nodes."""

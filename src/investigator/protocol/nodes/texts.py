@@ -3,20 +3,9 @@
 from __future__ import annotations
 
 import operator
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from investigator.protocol.nodes.expression import (
-    Expression,
-    Get,
-    Moment,
-    NoVerdict,
-    bad,
-    expect,
-    strict,
-    text_leaf,
-    unary,
-)
+from investigator.protocol.nodes.expression import Expression, Get, Moment, expect, settled, strict, text_leaf, unary
 from investigator.protocol.nodes.like import compile_like
 from investigator.protocol.nodes.moments import BadValue
 from investigator.protocol.regex import compile_regex
@@ -33,21 +22,17 @@ def like(value: Expression, pattern: Expression) -> Expression:
     r"""LIKE, with `\` as its escape."""
     expect("like", value, "text")
     expect("like", pattern, "text")
-    if not pattern.constant:
-        return strict("bool", lambda subject, written: compile_like(written)(subject), value, pattern)
+    by_row = strict("bool", lambda subject, written: compile_like(written)(subject), value, pattern)
 
     def bind(moment: Moment) -> Get:
-        written = pattern.at(moment)({})
-        if written is None:
-            return lambda _row: None
-        fits = compile_like(written)
-        return unary(fits, value.at(moment))
+        written = settled(pattern, pattern.at(moment))
+        try:
+            fits = compile_like(written) if isinstance(written, str) else None
+        except BadValue:
+            fits = None
+        return unary(fits, value.at(moment)) if fits else by_row.bind(moment)
 
-    try:
-        bind(Moment(datetime.fromtimestamp(0, UTC)))
-    except (BadValue, NoVerdict) as error:
-        raise bad(f"['like', …]: {error}") from None
-    return Expression("bool", value.constant, bind)
+    return Expression("bool", by_row.constant, bind)
 
 
 def regex(value: Expression, pattern: Any) -> Expression:

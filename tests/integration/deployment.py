@@ -1,0 +1,170 @@
+"""A real deployment for tests: broker and agents as processes of the command line, in a folder of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any, Self
+
+import orjson
+
+from investigator.console.deployment import create_deployment
+from investigator.program import own_command
+
+WITHIN_S = 45.0
+
+
+class Process:
+    """A command that runs in the background; what it prints is read line by line."""
+
+    def __init__(self, words: list[str], environment: dict[str, str]) -> None:
+        self.lines: list[str] = []
+        self._queue: Queue[str | None] = Queue()
+        self._child = subprocess.Popen(
+            [*own_command(), *words],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def _read(self) -> None:
+        assert self._child.stdout is not None
+        for line in self._child.stdout:
+            self._queue.put(line.decode(errors="replace").rstrip("\n"))
+        self._queue.put(None)
+
+    def until(self, text: str, *, within_s: float = WITHIN_S) -> str:
+        """Wait for a line that holds the text."""
+        deadline = time.monotonic() + within_s
+        while True:
+            try:
+                line = self._queue.get(timeout=max(deadline - time.monotonic(), 0))
+            except Empty:
+                raise AssertionError(f"no {text!r} within {within_s} s in {self.lines}") from None
+            if line is None:
+                raise AssertionError(f"it ended without {text!r}: {self.lines}")
+            self.lines.append(line)
+            if text in line:
+                return line
+
+    def signal(self, number: signal.Signals) -> None:
+        self._child.send_signal(number)
+
+    def wait(self, within_s: float = WITHIN_S) -> int:
+        """Until it ends; its exit code."""
+        return self._child.wait(within_s)
+
+    def end(self) -> None:
+        if self._child.poll() is None:
+            self._child.terminate()
+            try:
+                self._child.wait(15)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+                self._child.wait()
+        self._reader.join()
+        assert self._child.stdout is not None
+        self._child.stdout.close()
+
+
+@dataclass
+class Answer:
+    """What `run --output ndjson` said."""
+
+    code: int
+    outcomes: dict[str, dict[str, Any]]
+    """By the agent's name."""
+    summary: dict[str, Any]
+    errors: str
+
+    @property
+    def states(self) -> dict[str, str]:
+        return {name: outcome["state"] for name, outcome in self.outcomes.items()}
+
+
+@dataclass
+class Deployment:
+    """Use it as a context manager: everything that it started is ended."""
+
+    home: Path
+    running: list[Process] = field(default_factory=list)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        return {**kept, "INVESTIGATOR_HOME": str(self.home)}
+
+    def __enter__(self) -> Self:
+        create_deployment(self.home, port=0, passphrase=None)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for process in reversed(self.running):
+            process.end()
+
+    def start(self, *words: str) -> Process:
+        process = Process(list(words), self.environment)
+        self.running.append(process)
+        return process
+
+    def broker(self) -> Process:
+        process = self.start("broker")
+        process.until("broker ready")
+        return process
+
+    def agent(self, name: str, *words: str, until: str = "connected") -> Process:
+        process = self.start("agent", "--name", name, *words)
+        if until:
+            process.until(until)
+        return process
+
+    def agents(self, *names: str) -> list[Process]:
+        """Several at once."""
+        started = [self.agent(name, until="") for name in names]
+        for process in started:
+            process.until("connected")
+        return started
+
+    def call(self, *words: str, stdin: bytes = b"", home: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+        """A command in the foreground."""
+        environment = {**self.environment, **({"INVESTIGATOR_HOME": str(home)} if home else {})}
+        return subprocess.run(
+            [*own_command(), *words], env=environment, input=stdin, capture_output=True, timeout=60, check=False
+        )
+
+    def ask(self, *words: str, home: Path | None = None) -> Answer:
+        """`investigator run` with these words, as a program reads it."""
+        done = self.call("run", "--output", "ndjson", *words, home=home)
+        return read_answer(done.returncode, done.stdout, done.stderr)
+
+
+def read_answer(code: int, stdout: bytes, stderr: bytes) -> Answer:
+    lines = [orjson.loads(line) for line in stdout.splitlines()]
+    outcomes = [line for line in lines if line["type"] == "outcome"]
+    summaries = [line for line in lines if line["type"] == "summary"]
+    by_name = {outcome["agent"]["name"]: outcome for outcome in outcomes}
+    assert len(by_name) == len(outcomes), f"an agent was told twice: {outcomes}"
+    assert len(summaries) <= 1
+    return Answer(code, by_name, summaries[0] if summaries else {}, stderr.decode())
+
+
+def is_running(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False

@@ -1,0 +1,151 @@
+"""The state folder: one agent at a time, one key for life, and nothing that others can read or write."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from investigator.agent.state import DATABASE_FILE, KEY_FILE, AgentState
+from investigator.errors import DeploymentError
+
+
+def agent_id(folder: Path) -> str:
+    with AgentState(folder) as state:
+        return state.identity.id
+
+
+def test_an_agent_keeps_its_key_and_its_ledger_over_a_restart(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "state"
+    first = agent_id(folder)
+    assert agent_id(folder) == first
+    assert agent_id(tmp_path / "other") != first
+    with AgentState(folder) as state:
+        assert state.ledger.not_signed_before_s == 0
+
+
+def test_a_ledger_that_was_taken_away_is_noticed_by_the_older_key(tmp_path: Path) -> None:
+    first = agent_id(tmp_path)
+    (tmp_path / DATABASE_FILE).unlink()
+    with AgentState(tmp_path) as state:
+        assert state.identity.id == first
+        assert state.ledger.not_signed_before_s > 0
+
+
+def test_nothing_in_the_folder_can_be_read_by_others(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    mask = os.umask(0)
+    try:
+        with AgentState(folder) as state:
+            state.outbox.add("x", [b"x"])
+            modes = {path.name: path.stat().st_mode & 0o077 for path in folder.iterdir()}
+    finally:
+        os.umask(mask)
+    assert {KEY_FILE, DATABASE_FILE, f"{DATABASE_FILE}-wal"} <= set(modes)
+    assert set(modes.values()) == {0}
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_second_agent_on_the_same_folder_is_refused_until_the_first_ends(tmp_path: Path) -> None:
+    with AgentState(tmp_path), pytest.raises(DeploymentError, match="another agent runs") as caught, AgentState(tmp_path):
+        pass
+    assert "--state" in caught.value.hint
+    agent_id(tmp_path)
+
+
+def test_another_process_holds_the_folder_only_as_long_as_it_lives(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib\nfrom investigator.agent.state import AgentState\n"
+        "with AgentState(pathlib.Path(sys.argv[1])): print('open', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        with pytest.raises(DeploymentError, match="another agent runs"), AgentState(tmp_path):
+            pass
+        process.kill()
+    agent_id(tmp_path)
+
+
+def test_a_start_that_fails_leaves_the_folder_free(tmp_path: Path) -> None:
+    key = tmp_path / KEY_FILE
+    key.write_text("{}")
+    key.chmod(0o600)
+    for _ in range(2):
+        with pytest.raises(DeploymentError, match="no agent's key"), AgentState(tmp_path):
+            pass
+    key.unlink()
+    agent_id(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"3", b'{"ed25519":3}', b'{"ed25519":"AAAA"}', b'{"ed25519":"\xc3\xa9"}', b'{"ed25519":"' + b"A" * 43 + b'=\\n\\n"}'],
+)
+def test_a_key_file_that_holds_no_key_is_refused_and_kept(tmp_path: Path, content: bytes) -> None:
+    key = tmp_path / KEY_FILE
+    key.write_bytes(content)
+    key.chmod(0o600)
+    with pytest.raises(DeploymentError, match="no agent's key") as caught, AgentState(tmp_path):
+        pass
+    assert "new one" in caught.value.hint
+    assert key.read_bytes() == content
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o644, "read"), (0o640, "read"), (0o660, "write"), (0o606, "write")])
+def test_a_key_that_others_can_read_or_write_is_refused_with_the_command_that_mends_it(
+    tmp_path: Path, mode: int, told: str
+) -> None:
+    agent_id(tmp_path)
+    (tmp_path / KEY_FILE).chmod(mode)
+    with pytest.raises(DeploymentError, match=f"others than its owner can {told} it") as caught, AgentState(tmp_path):
+        pass
+    subprocess.run(caught.value.hint.split(), check=True)
+    (tmp_path / KEY_FILE).chmod(0o600)
+    agent_id(tmp_path)
+
+
+def test_a_folder_that_others_can_write_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    for mode in (0o770, 0o707):
+        folder.chmod(mode)
+        with pytest.raises(DeploymentError, match="can write it"), AgentState(folder):
+            pass
+
+
+def test_a_key_that_was_cut_short_by_a_power_cut_never_gets_its_name(tmp_path: Path) -> None:
+    (tmp_path / f"{KEY_FILE}.new").write_bytes(b'{"ed2')
+    first = agent_id(tmp_path)
+    assert agent_id(tmp_path) == first
+    assert not (tmp_path / f"{KEY_FILE}.new").exists()
+
+
+@pytest.mark.parametrize("content", [b"no database at all", b"SQLite format 3\0" + b"\xff" * 4096])
+def test_a_damaged_database_is_told_and_not_replaced(tmp_path: Path, content: bytes) -> None:
+    agent_id(tmp_path)
+    for path in tmp_path.glob(f"{DATABASE_FILE}*"):
+        path.unlink()
+    (tmp_path / DATABASE_FILE).write_bytes(content)
+    for _ in range(2):
+        with pytest.raises(DeploymentError, match=DATABASE_FILE), AgentState(tmp_path):
+            pass
+    assert (tmp_path / DATABASE_FILE).read_bytes() == content
+
+
+def test_a_place_that_cannot_be_a_folder_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "state", Path("/proc/nowhere")):
+        with pytest.raises(DeploymentError) as caught, AgentState(place):
+            pass
+        assert "\n" not in str(caught.value)
+
+
+def test_simulated_agents_leave_nothing_behind_and_each_has_its_own_key() -> None:
+    with AgentState(None) as one, AgentState(None) as other:
+        one.outbox.add("x", [b"x"])
+        assert other.outbox.pending() == []
+        assert one.identity.id != other.identity.id
