@@ -108,7 +108,7 @@ def test_json_and_csv_hold_the_same_answers(fleet: Deployment, tree: Path) -> No
     assert document["summary"]["states"] == {"found": 3}
     assert {outcome["agent"]["name"] for outcome in document["outcomes"]} == {"web-1", "web-2", "db-1"}
     rows = list(csv.DictReader(io.StringIO(fleet.call("run", "--output", "csv", *asked).stdout.decode())))
-    assert sorted(row["agent"] if "agent" in row else row["name"] for row in rows) == ["db-1", "web-1", "web-2"]
+    assert sorted(row["agent_name"] for row in rows) == ["db-1", "web-1", "web-2"]
 
 
 def test_an_action_file_runs_every_operation(fleet: Deployment, tree: Path, tmp_path: Path) -> None:

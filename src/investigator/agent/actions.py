@@ -69,7 +69,7 @@ class Actions:
     def heard(self, subject: str, raw: bytes, *, live: bool) -> None:
         """Judge what came on a subject; run it, or answer why not. `live` is false for what was fetched from the stream.
 
-        The same bytes come on several subjects (an OR in the target) and again from the stream: that is routing, not a
+        What runs here comes again on other subjects (an OR in the target) and from the stream: that is routing, not a
         replay, and passes in silence. The same bytes twice on one live subject are a replay, and are answered.
         """
         action_id = subject.rpartition(".")[2]
@@ -80,10 +80,10 @@ class Actions:
             return
         # the id belongs to the mark: a copy sent ahead under another id must not make the real one look like a repetition
         mark = hashlib.sha256(raw).digest() + action_id.encode()
-        first_subject = self._judged.get(mark)
-        if first_subject is not None and (not live or subject != first_subject):
+        admitted_on = self._judged.get(mark)
+        if admitted_on is not None and (not live or admitted_on not in ("", subject)):
             return
-        self._judged[mark] = subject
+        self._judged.setdefault(mark, "")
         _forget_oldest(self._judged)
         try:
             verdict = admit(raw, self._host(), action_id=action_id, now_s=time.time())
@@ -94,6 +94,7 @@ class Actions:
             _log.exception("action %s not judged", action_id)
             return
         if isinstance(verdict, Admitted):
+            self._judged[mark] = subject
             self._admitted(verdict)
         else:
             self._refused(verdict, action_id, subject=subject, live=live)

@@ -95,4 +95,5 @@ def _limits(config: AgentConfig) -> Limits:
         wall_clock_s=config.module_timeout_s,
         memory_bytes=config.module_memory_bytes,
         output_bytes=config.module_result_bytes,
+        niceness=config.module_niceness,
     )

@@ -106,7 +106,8 @@ def _load_or_make_key(folder: Path) -> tuple[Identity, bool]:
 def _write_key(folder: Path, identity: Identity) -> None:
     """Whole or not at all: a power cut half-way must not leave an agent that never starts again."""
     scratch = folder / f"{KEY_FILE}.new"
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    scratch.unlink(missing_ok=True)
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(orjson.dumps({"ed25519": base64.b64encode(identity.private_bytes).decode()}))
         file.flush()

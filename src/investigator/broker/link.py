@@ -166,7 +166,7 @@ class Link(Client):
             MessageTooLargeError: with its headers it is more than the server takes, which would end the connection.
         """
         size = len(data) + _header_bytes(headers)
-        if len(data) > self.max_payload:
+        if size > self.max_payload:
             raise MessageTooLargeError(
                 f"a message of {size:,} bytes to {subject}; the broker takes {self.max_payload:,}"
             )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Annotated, Any, Final
@@ -80,12 +82,23 @@ class LazyGroup(LightGroup):
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.summary) for name, command in COMMANDS.items()])
 
+    def make_context(self, *words: Any, **more: Any) -> Any:
+        """Read the words, which prints help and version; see `invoke` for a reader who left."""
+        with _reader_may_leave():
+            return super().make_context(*words, **more)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a reader who left is for `main` to judge, not for typer, which would exit with 1."""
-        try:
+        with _reader_may_leave():
             return super().invoke(ctx)
-        except BrokenPipeError:
-            raise PipeClosed from None
+
+
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise PipeClosed from None
 
 
 def root_command() -> Any:

@@ -34,7 +34,13 @@ def run_locally(request: RunRequest, asked: AskedFor) -> int:
     Raises:
         BadInput: what makes no sense without a fleet.
     """
-    for given, name in ((request.sign_only, "-s"), (request.print_action, "-p"), (request.dry_run, "--dry-run")):
+    for given, name in (
+        (request.sign_only, "-s"),
+        (request.print_action, "-p"),
+        (request.dry_run, "-dry-run"),
+        (request.wait, "-wait"),
+        (request.compress, "-z"),
+    ):
         if given:
             raise BadInput(f"-t local runs here and sends nothing: {name} has no meaning there")
     for number, operation in enumerate(asked.operations, start=1):

@@ -42,8 +42,6 @@ def ask(request: RunRequest) -> int:
     for note in asked.notes:
         print(f"[notice] {printable(note)}", file=sys.stderr)
     if request.local or (request.target is None and asked.target == LOCAL):
-        if asked.envelope is not None:
-            raise BadInput("-t local: a signed action is for the fleet that its target names")
         from investigator.cli.local import run_locally
 
         return run_locally(request, asked)
@@ -55,6 +53,27 @@ def ask(request: RunRequest) -> int:
 def _asked_for(request: RunRequest) -> AskedFor:
     """What the words, or the action file, ask."""
     if request.file is not None:
-        return read_action_file(request.file, local=request.local)
+        asked = read_action_file(request.file, local=request.local)
+        if asked.envelope is not None:
+            _unchanged(request)
+        return asked
     operations = (Operation(module=request.module or "", parameters=request.parameters),)
     return AskedFor(name=request.name, target=request.target or "", operations=operations)
+
+
+def _unchanged(request: RunRequest) -> None:
+    """Refuse what would change an action that is signed already.
+
+    Raises:
+        BadInput: naming the flag.
+    """
+    for given, flag in (
+        (request.target, "-t"),
+        (request.expire_s, "-e"),
+        (request.named, "-n"),
+        (request.compress, "-z"),
+        (request.target_found, "-target-found"),
+        (request.target_notfound, "-target-notfound"),
+    ):
+        if given:
+            raise BadInput(f"{flag}: {request.file} is signed, and is sent as it is")

@@ -134,7 +134,7 @@ class JsonRenderer(Quiet):
         """It was published."""
         self._action = action.id
         if self._one_document:
-            self.put(f'{{"type":"investigation","action":{self._text(action.id)},"outcomes":[')
+            self.put(f'{{"type":"investigation","action":{self._text(action.id)},"outcomes":[\n')
 
     def outcome(self, agent: str, name: str, state: State, outcome: Outcome | None) -> None:
         """One object."""
@@ -147,7 +147,7 @@ class JsonRenderer(Quiet):
             "reason": outcome.reason if outcome is not None else "",
             "results": msgspec.to_builtins(outcome.results) if outcome is not None else [],
         }
-        between = ",\n" if self._outcomes else "\n"
+        between = ",\n" if self._outcomes else ""
         self._outcomes += 1
         self.put(between + self._text(document) if self._one_document else self._text(document) + "\n")
 
@@ -212,4 +212,4 @@ def why(outcome: Outcome | None) -> str:
     reason = outcome.reason or next(
         (result.errors[0] for result in outcome.results if not result.success and result.errors), ""
     )
-    return printable(": ".join(part for part in (outcome.code, reason[:MAX_REASON_CHARACTERS]) if part))
+    return printable(": ".join(part for part in (outcome.code, reason) if part)[:MAX_REASON_CHARACTERS])

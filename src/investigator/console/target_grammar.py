@@ -6,12 +6,10 @@ What comes out is a tree of `Syntax`, without types yet (`target_typing`). What 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from investigator.console.target_tokens import Token, read_tokens, refuse
-
-if TYPE_CHECKING:
-    from investigator.errors import BadTarget
+from investigator.errors import BadTarget
 
 MAX_DEPTH: Final = 40
 OR, AND, NOT, IS, COMPARISON, LIKE, OPERATOR, ADD, MULTIPLY, MINUS, CAST = range(1, 12)
@@ -221,7 +219,10 @@ class _Reader:
     def membership(self, left: Syntax, start: int) -> Syntax:
         self.expect("(")
         if self.sees("select"):
-            return self.outcomes(left, start)
+            try:
+                return self.outcomes(left, start)
+            except BadTarget as error:
+                raise self.error(_SUBSELECT, error.position) from None
         items = [self.expression(OR)]
         while self.takes(",", kind="sign"):
             items.append(self.expression(OR))
@@ -247,7 +248,7 @@ class _Reader:
         """MIG's sub-select on commands, the only one: agents by what an earlier action found with them."""
         sought = {"actionid": "", "foundanything": ""}
         if left.kind != "column" or left.value != "id":
-            raise self.error("only id is looked for in a sub-select", left.start)
+            raise self.error(_SUBSELECT, left.start)
         self.next()
         self.qualified("agentid")
         for words, sign in ((("from", "commands"), ","), (("json_array_elements",), "(")):
@@ -368,7 +369,8 @@ class _Reader:
         token = self.next()
         if self.takes(".", kind="sign"):
             if token.text != "agents":
-                raise self.error(f"there is no table {token.text!r}, only agents", token.start)
+                hint = "; for what is within JSON write tags->>'key'" if token.text in ("tags", "environment") else ""
+                raise self.error(f"there is no table {token.text!r}, only agents{hint}", token.start)
             token = self.next()
         if token.kind not in ("word", "quoted"):
             raise self.error("syntax error: a column's name is needed", token.start)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
 from investigator.console.postgres_regex import translate
+from investigator.console.target_literals import literal_node, read_array, usual_escape
 from investigator.console.target_tokens import refuse
 from investigator.errors import BadRegex, BadTarget
 from investigator.protocol.nodes.like import compile_like
 from investigator.protocol.nodes.moments import INT4, INT8, BadValue
-from investigator.protocol.nodes.values import CASTS, EXACT, NAMES, read_numeric
+from investigator.protocol.nodes.values import CASTS, EXACT, NAMES
 from investigator.protocol.target import COLUMNS, Node, NoVerdict, evaluate_constant
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class _Compiler:
             read = CASTS["text", kind](value.literal)
         except BadValue as error:
             raise self.error(str(error), value.start) from None
-        return Typed(_literal_node(kind, read, value.literal), kind, value.start, constant=True)
+        return Typed(literal_node(kind, read, value.literal), kind, value.start, constant=True)
 
     def settle_both(self, left: Typed, right: Typed) -> tuple[Typed, Typed]:
         """An unknown literal takes the other side's type; two of them are texts."""
@@ -173,6 +173,8 @@ class _Compiler:
             return Typed(["column", syntax.value], COLUMNS[syntax.value], syntax.start)
         near = difflib.get_close_matches(syntax.value.lower(), COLUMNS, n=1, cutoff=0.5)
         meant = f"; did you mean {near[0]}?" if near else "; the columns are " + ", ".join(COLUMNS)
+        if self.text[syntax.start] == '"':
+            meant = "; texts stand in single quotes"
         if syntax.value in ("all", "local"):
             meant = f"; {syntax.value!r} stands alone"
         raise self.error(f"column {syntax.value[:60]!r} does not exist{meant}", syntax.start)
@@ -280,7 +282,7 @@ class _Compiler:
         value, pattern = self.texts("~~" if word == "like" else "~~*", left, right, syntax.start)
         if pattern.node[0] == "text":
             written = pattern.node[1]
-            written = written if escape is None else _usual_escape(written, escape)
+            written = written if escape is None else usual_escape(written, escape)
             try:
                 compile_like(written)
             except BadValue as error:
@@ -332,7 +334,7 @@ class _Compiler:
         kind = "text" if operator == "#>>" else "json"
         if right.literal is None:
             return Typed(["null", kind], kind, syntax.start, constant=True)
-        steps = _array(right.literal)
+        steps = read_array(right.literal)
         if steps is None:
             raise self.error(f"a path is written '{{a,b}}', not {right.literal[:60]!r}", right.start)
         return Typed([operator, left.node, steps], kind, syntax.start)
@@ -408,20 +410,6 @@ class _Compiler:
         return Typed(["nullif", left.node, right.node], left.type, syntax.start, left.constant and right.constant)
 
 
-def _literal_node(kind: str, read: Any, written: str) -> Node:
-    if kind in ("text", "bool"):
-        return [kind, read]
-    if kind in ("int4", "int8"):
-        return ["int", read] if kind == "int4" or read not in INT4 else ["cast", "int8", ["int", read]]
-    if kind == "numeric":
-        return ["numeric", format(read_numeric(written), "f")]
-    if kind == "interval":
-        return ["interval", *read]
-    if kind == "timestamptz":
-        return ["timestamptz", read.astimezone(UTC).isoformat().replace("+00:00", "Z")]
-    return ["cast", kind, ["text", written]]
-
-
 def _has_column(node: Any) -> bool:
     return isinstance(node, list) and (node[:1] == ["column"] or any(map(_has_column, node)))
 
@@ -432,34 +420,6 @@ def _lower(value: Typed) -> Typed:
         folded = "".join(sign.lower() if sign.isascii() else sign for sign in value.node[1])
         return Typed(["text", folded], "text", value.start, constant=True)
     return Typed(["lower", value.node], "text", value.start, value.constant)
-
-
-def _usual_escape(pattern: str, escape: str) -> str:
-    r"""The same pattern with `\` as its escape; the empty escape is none."""
-    written, signs = [], iter(pattern)
-    for sign in signs:
-        if sign == escape:
-            taken = next(signs, "")
-            written.append("\\" + taken)
-        else:
-            written.append("\\\\" if sign == "\\" else sign)
-    return "".join(written)
-
-
-def _array(literal: str) -> list[str] | None:
-    """The elements of a one-dimensional text[] literal of plain or quoted texts; None where it is none, or holds a NULL."""
-    import re
-
-    bare = literal.strip(" \t\n\r\f\v")
-    if re.fullmatch(r"\{\s*\}", bare, re.ASCII):
-        return []
-    element = r'\s*(?:"(?:[^"\\]|\\.)*"|[^\s",{}\\][^",{}\\]*)\s*'
-    if not re.fullmatch(rf"\{{{element}(?:,{element})*\}}", bare, re.DOTALL | re.ASCII):
-        return None
-    found = [part.strip(" \t\n\r\f\v") for part in re.findall(element, bare[1:-1], re.DOTALL | re.ASCII)]
-    if any(part.upper() == "NULL" for part in found):
-        return None
-    return [re.sub(r"\\(.)", r"\1", part[1:-1], flags=re.DOTALL) if part[0] == '"' else part for part in found]
 
 
 _RESULTS: Final = {

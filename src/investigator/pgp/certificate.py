@@ -118,10 +118,17 @@ class Certificate:
         why = f"certificate {self.fingerprint} is revoked {reason}"
         return replace(self, revoked=reason, signers={}, unusable=dict.fromkeys([*self.signers, *self.unusable], why))
 
-    def is_revoked_by(self, revocation: Signature) -> bool:
-        """(10) Whether a key revocation from elsewhere is about this certificate, valid or not."""
+    def is_revoked_by(self, revocation: Signature, *, proven: bool) -> bool:
+        """(10) Whether a key revocation from elsewhere is about this certificate; `proven`: and the primary key made it."""
+        primary = self.primary.key
+        if proven:
+            try:
+                revocation.check(primary, primary.hashed)
+            except SignatureRefused:
+                return False
+            return True
         named = revocation.named_key_ids()
-        if self.fingerprint[-16:] in named:
+        if primary.key_id in named:
             return True
         # A designated revoker may also have revoked itself, and one that names nobody may be anybody's: ask the digest.
-        return (not named or bool(named & self.revoker_ids)) and bool(revocation.speaks_of(self.primary.key.hashed))
+        return (not named or bool(named & self.revoker_ids)) and bool(revocation.speaks_of(primary.hashed))

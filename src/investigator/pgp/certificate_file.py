@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from investigator.pgp.certificate import Certificate, SigningKey, Statement, Window
-from investigator.pgp.framing import CERTIFICATE, SIGNATURE, Packet, dearmor, read_packets
+from investigator.pgp.framing import CERTIFICATE, SIGNATURE, Packet, dearmor, each_packet, read_packets
 from investigator.pgp.key import Key, fingerprint_of, key_hashed
 from investigator.pgp.policy import MAX_CERTIFICATE_BYTES, MAX_USER_ID_BYTES, NEVER, SignatureRefused
 from investigator.pgp.signature import (
@@ -65,10 +65,9 @@ def key_revocations(blob: bytes) -> tuple[list[Signature], bool]:
     found: list[Signature] = []
     pure = True
     for block in _blocks(blob):
+        armor = SIGNATURE if block.startswith(b"-----BEGIN PGP SIGNATURE") else CERTIFICATE
         try:
-            for tag, body in read_packets(
-                dearmor(block, SIGNATURE if block.startswith(b"-----BEGIN PGP SIGNATURE") else CERTIFICATE)
-            ):
+            for tag, body in each_packet(dearmor(block, armor)):
                 if tag == _SIGNATURE and body[1:2] == bytes([KEY_REVOCATION]):
                     found.append(Signature.parse(body))
                 else:
@@ -100,8 +99,10 @@ class _Reader:
 
     def certificate(self) -> Certificate:
         revoked = self._revoked()
-        direct = [s for s in self.parts[0].signatures if s.type == DIRECT_KEY and self._holds(s, self.primary.hashed)]
-        named, names = self._user_ids()
+        # (10) A user id's revocation that does not belong where it stands counts for everything said before it.
+        gone = max((_date(s) for part in self.parts for s in part.signatures if self._strayed(s, part)), default=-1)
+        direct = self._self_signatures(self.parts[0], range(DIRECT_KEY, DIRECT_KEY + 1), gone)
+        named, names = self._user_ids(gone)
         if not revoked and not direct and not named:  # (6)
             raise SignatureRefused("certificate without a valid self-signature")
         kinds = tuple(tuple(_statement(self.primary, s) for s in kind) for kind in (direct, named) if kind)
@@ -177,25 +178,24 @@ class _Reader:
             return "by a revocation that cannot be read"
         return ""
 
-    def _user_ids(self) -> tuple[list[Signature], list[str]]:
+    def _user_ids(self, gone: int) -> tuple[list[Signature], list[str]]:
         """(6) The valid self-signatures on user ids that were not revoked since, and those user ids."""
-        all_gone = max((_date(s) for part in self.parts for s in part.signatures if self._strayed(s, part)), default=-1)
         found: list[Signature] = []
         names: list[str] = []
         for part in self.parts:
             if part.tag != _USER_ID:
                 continue
-            own = [s for s in part.signatures if s.type == USER_ID_REVOCATION and self._ours(s)]
-            gone = max((_date(revocation) for revocation in own), default=all_gone)
-            holding = [
-                s
-                for s in part.signatures
-                if s.type in USER_ID_TYPES and self._holds(s, part.subject) and s.created > max(gone, all_gone)
-            ]
+            own = [_date(s) for s in part.signatures if s.type == USER_ID_REVOCATION and self._ours(s)]
+            holding = self._self_signatures(part, USER_ID_TYPES, max([gone, *own]))
             if holding:
                 found += holding
                 names.append(_printable(part.body))
         return found, names
+
+    def _self_signatures(self, part: _Part, types: range, gone: int) -> list[Signature]:
+        """(6) Those on a part that hold and were made after `gone`."""
+        own = [s for s in part.signatures if s.type in types and self._holds(s, part.subject)]
+        return [s for s in own if s.created > gone]
 
     def _strayed(self, revocation: Signature, part: _Part) -> bool:
         """(10) Whether it revokes a user id, but not the one where it stands; then it counts for all of them."""

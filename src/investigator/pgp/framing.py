@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from investigator.pgp.policy import (
     MAX_CERTIFICATE_BYTES,
@@ -19,6 +19,9 @@ from investigator.pgp.policy import (
     MAX_SUBPACKETS,
     SignatureRefused,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Armor(NamedTuple):
@@ -117,19 +120,23 @@ def read_packets(raw: bytes) -> list[Packet]:
     Raises:
         SignatureRefused: for lengths that are partial, indeterminate or past the end, and for more than `MAX_PACKETS`.
     """
-    found: list[Packet] = []
-    at = 0
+    return list(each_packet(raw))
+
+
+def each_packet(raw: bytes) -> Iterator[Packet]:
+    """`read_packets`, one by one: what stands before the first mistake is had before the error."""
+    at = count = 0
     while at < len(raw):
         if not raw[at] & 0x80:
             raise SignatureRefused("not an OpenPGP packet")
-        if len(found) == MAX_PACKETS:
+        if count == MAX_PACKETS:
             raise SignatureRefused(f"more than {MAX_PACKETS} packets")
         tag, start, length = _packet_header(raw, at)
         at = start + length
         if at > len(raw):
             raise SignatureRefused("packet reaches past the end of the file")
-        found.append(Packet(tag, raw[start:at]))
-    return found
+        yield Packet(tag, raw[start:at])
+        count += 1
 
 
 def _packet_header(raw: bytes, at: int) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ from investigator.pgp.policy import NEVER, Policy, SignatureRefused
 from investigator.pgp.signature import Signature, read_document_signature
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from investigator.pgp.certificate import Certificate
 
@@ -80,16 +80,16 @@ class Keyring:
         (12) A file that is refused is noted in `refused`, and the rest stands; so is one of `unreadable`, names to
         reasons. Where `previous` had a certificate under such a name, that one stays in force: a slip of an editor
         locks nobody out.
-        (10) A key revocation in any of the files, alone or amid whatever else, revokes what it names.
+        (10) A key revocation revokes what it names, in whatever file it stands: as it is, if the file holds no good
+        certificate; with a valid signature if it holds somebody else's, who could lock others out otherwise.
         """
         before = previous._by_file if previous else {}  # noqa: SLF001 - of the same class
         broken = dict(unreadable or {})
         trusted: dict[str, Certificate] = {}
-        revocations: list[tuple[str, Signature]] = []
+        revocations: dict[str, list[Signature]] = {}
         for name in sorted({*files, *broken}):
             if name not in broken:
-                found, nothing_else = key_revocations(files[name])
-                revocations += [(name, revocation) for revocation in found]
+                revocations[name], nothing_else = key_revocations(files[name])
                 if nothing_else:
                     continue
                 try:
@@ -98,8 +98,9 @@ class Keyring:
                     broken[name] = str(reason)
             if name in broken and name in before and not _claimed(before[name], trusted):
                 trusted[name] = before[name]
+        good = trusted.keys() - broken.keys()
         for name, certificate in trusted.items():
-            trusted[name] = _revoked(certificate, revocations)
+            trusted[name] = _revoked(certificate, revocations, good)
         return cls(policy or Policy(), trusted, sorted(broken.items()))
 
     def __len__(self) -> int:
@@ -177,11 +178,11 @@ def _unclaimed(certificate: Certificate, trusted: dict[str, Certificate]) -> Cer
     raise SignatureRefused(conflict)
 
 
-def _revoked(certificate: Certificate, revocations: Iterable[tuple[str, Signature]]) -> Certificate:
+def _revoked(certificate: Certificate, revocations: Mapping[str, list[Signature]], good: Container[str]) -> Certificate:
     """(10) The certificate, without signers if a revocation in any file is about it."""
-    for name, revocation in revocations:
-        if not certificate.revoked and certificate.is_revoked_by(revocation):
-            return certificate.as_revoked(f"by a revocation in {name}")
+    for name, found in revocations.items():
+        if any(certificate.is_revoked_by(revocation, proven=name in good) for revocation in found):
+            return certificate if certificate.revoked else certificate.as_revoked(f"by a revocation in {name}")
     return certificate
 
 

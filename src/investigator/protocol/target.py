@@ -33,6 +33,7 @@ from investigator.protocol.nodes.logic import LOGIC
 from investigator.protocol.nodes.sums import SUMS, cast
 from investigator.protocol.nodes.texts import TEXTS, regex
 from investigator.protocol.target_routes import routes_of
+from investigator.protocol.target_rows import row_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,6 +52,7 @@ __all__ = [
     "judge",
     "parse_condition",
     "routes",
+    "row_from_json",
 ]
 
 Node = list[Any]

@@ -1,17 +1,20 @@
 """The ledger: what was admitted once is known for ever after, whatever happens to the process, the clock or the disk."""
 
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from signed import ACTION_ID, ALICE, NOW_S, OTHER_ID, digest_of, host, rfc3339, sealed_in, sign, written
 
+from investigator.agent import database as databases
 from investigator.agent.database import open_database
 from investigator.agent.ledger import KEEP_AFTER_EXPIRY_S, Ledger
 from investigator.errors import DeploymentError
 from investigator.protocol.admission import Admitted, admit
 from investigator.protocol.result import State
+from signed import ACTION_ID, ALICE, NOW_S, OTHER_ID, digest_of, host, rfc3339, sealed_in, sign, written
 
 DAY_S = 86_400
 
@@ -26,6 +29,20 @@ def admitted(now_s: float = NOW_S, **changes: Any) -> Admitted:
 
 def fresh(*, key_is_new: bool = True) -> Ledger:
     return Ledger(open_database(None), key_is_new=key_is_new, now_s=int(NOW_S))
+
+
+@pytest.fixture(autouse=True)
+def _closed_at_the_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Databases stay open while a test lasts, as those of a killed process do; then each is closed."""
+    with contextlib.ExitStack() as opened:
+
+        def open_and_note(path: Path | None) -> sqlite3.Connection:
+            database = databases.open_database(path)
+            opened.callback(database.close)
+            return database
+
+        monkeypatch.setitem(globals(), "open_database", open_and_note)
+        yield
 
 
 @pytest.fixture
@@ -89,10 +106,10 @@ def test_what_was_running_when_the_agent_ended_is_unfinished_until_it_is_answere
 def test_what_an_action_came_to_is_remembered_for_later_targets(state: State, found: bool, notfound: bool) -> None:
     ledger = fresh()
     ledger.enter(admitted())
-    assert not ledger.came_to(ACTION_ID, True)
+    assert not ledger.came_to(ACTION_ID, found=True)
     ledger.finish(admitted().digest, state)
-    assert (ledger.came_to(ACTION_ID, True), ledger.came_to(ACTION_ID, False)) == (found, notfound)
-    assert not ledger.came_to(OTHER_ID, True)
+    assert (ledger.came_to(ACTION_ID, found=True), ledger.came_to(ACTION_ID, found=False)) == (found, notfound)
+    assert not ledger.came_to(OTHER_ID, found=True)
 
 
 def test_a_clock_that_is_years_ahead_at_a_start_forgets_nothing_that_could_come_again(path: Path) -> None:
@@ -131,8 +148,8 @@ def test_a_database_that_goes_bad_while_running_is_never_taken_for_an_empty_one(
     for ask in (
         lambda: admitted().digest in ledger,
         lambda: ledger.newest_signature_s,
-        lambda: ledger.unfinished(),
-        lambda: ledger.came_to(ACTION_ID, True),
+        ledger.unfinished,
+        lambda: ledger.came_to(ACTION_ID, found=True),
         lambda: ledger.finish("d", "found"),
         lambda: ledger.enter(admitted()),
     ):

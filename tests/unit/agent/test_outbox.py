@@ -1,16 +1,34 @@
 """The outbox: on the disk before it is published, in order, once, and no more than fits."""
 
+import contextlib
 import hashlib
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from investigator.agent import database as databases
 from investigator.agent import outbox as outboxes
 from investigator.agent.database import open_database
 from investigator.agent.outbox import Outbox
 from investigator.errors import DeploymentError
 
 SUBJECT = "mig.result.x.y"
+
+
+@pytest.fixture(autouse=True)
+def _closed_at_the_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Databases stay open while a test lasts, as those of a killed process do; then each is closed."""
+    with contextlib.ExitStack() as opened:
+
+        def open_and_note(path: Path | None) -> sqlite3.Connection:
+            database = databases.open_database(path)
+            opened.callback(database.close)
+            return database
+
+        monkeypatch.setitem(globals(), "open_database", open_and_note)
+        yield
 
 
 def payloads(outbox: Outbox, at_most: int = 64) -> list[bytes]:
@@ -58,7 +76,9 @@ def test_what_does_not_fit_is_refused_whole_and_smaller_letters_still_go(monkeyp
 def test_a_failure_half_way_leaves_no_half_answer() -> None:
     database = open_database(None)
     outbox = Outbox(database)
-    database.execute("CREATE TRIGGER full BEFORE INSERT ON outbox WHEN NEW.payload = x'32' BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    database.execute(
+        "CREATE TRIGGER full BEFORE INSERT ON outbox WHEN NEW.payload = x'32' BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+    )
     with pytest.raises(DeploymentError, match="disk full"):
         outbox.add(SUBJECT, [b"1", b"2", b"3"])
     assert payloads(outbox) == []
@@ -71,6 +91,6 @@ def test_a_lost_database_is_an_error_of_the_deployment() -> None:
     outbox = Outbox(database)
     (letter,) = outbox.add(SUBJECT, [b"1"])
     database.close()
-    for ask in (lambda: outbox.pending(), lambda: outbox.add(SUBJECT, [b"2"]), lambda: outbox.remove(letter)):
+    for ask in (outbox.pending, lambda: outbox.add(SUBJECT, [b"2"]), lambda: outbox.remove(letter)):
         with pytest.raises(DeploymentError, match="the outbox: "):
             ask()

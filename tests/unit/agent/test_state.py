@@ -48,7 +48,11 @@ def test_nothing_in_the_folder_can_be_read_by_others(tmp_path: Path) -> None:
 
 
 def test_a_second_agent_on_the_same_folder_is_refused_until_the_first_ends(tmp_path: Path) -> None:
-    with AgentState(tmp_path), pytest.raises(DeploymentError, match="another agent runs") as caught, AgentState(tmp_path):
+    with (
+        AgentState(tmp_path),
+        pytest.raises(DeploymentError, match="another agent runs") as caught,
+        AgentState(tmp_path),
+    ):
         pass
     assert "--state" in caught.value.hint
     agent_id(tmp_path)
@@ -83,7 +87,16 @@ def test_a_start_that_fails_leaves_the_folder_free(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"3", b'{"ed25519":3}', b'{"ed25519":"AAAA"}', b'{"ed25519":"\xc3\xa9"}', b'{"ed25519":"' + b"A" * 43 + b'=\\n\\n"}'],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"3",
+        b'{"ed25519":3}',
+        b'{"ed25519":"AAAA"}',
+        b'{"ed25519":"\xc3\xa9"}',
+        b'{"ed25519":"' + b"A" * 43 + b'=\\n\\n"}',
+    ],
 )
 def test_a_key_file_that_holds_no_key_is_refused_and_kept(tmp_path: Path, content: bytes) -> None:
     key = tmp_path / KEY_FILE

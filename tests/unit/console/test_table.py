@@ -33,7 +33,7 @@ def written(rows: list[dict[str, Any]], output: Any) -> str:
     return out.getvalue()
 
 
-def test_text_is_aligned_and_says_how_long_ago():
+def test_text_is_aligned_and_says_how_long_ago() -> None:
     text = written([row("web-1"), row("a-longer-name", ago_s=7300, status="idle", tags={})], "text")
     assert text.splitlines() == [
         "NAME           OS     TAGS                  VERSION  LAST SEEN  STATUS",
@@ -42,13 +42,13 @@ def test_text_is_aligned_and_says_how_long_ago():
     ]
 
 
-def test_an_empty_fleet_is_headings_only():
+def test_an_empty_fleet_is_headings_only() -> None:
     assert written([], "text") == "NAME  OS  TAGS  VERSION  LAST SEEN  STATUS\n"
     assert json.loads(written([], "json")) == []
     assert written([], "ndjson") == ""
 
 
-def test_names_and_tags_are_capped_and_cannot_drive_the_terminal():
+def test_names_and_tags_are_capped_and_cannot_drive_the_terminal() -> None:
     text = written([row("x" * 100 + "\x1b[2J", tags={"k\n": "\x07", "l": "y" * 99}, version=None)], "text")
     assert "x" * 39 + "…" in text
     assert "k\\n=\\x07 l=" in text
@@ -56,20 +56,20 @@ def test_names_and_tags_are_capped_and_cannot_drive_the_terminal():
     assert len(text.splitlines()) == 2
 
 
-def test_rows_of_a_hostile_agent_do_not_end_the_listing():
+def test_rows_of_a_hostile_agent_do_not_end_the_listing() -> None:
     odd = {"id": "i", "name": 5, "os": None, "tags": ["x"], "heartbeattime": "soon"}
     assert "never" in written([odd], "text")
     assert "i,5,,,,," in written([odd], "csv")
 
 
-def test_ndjson_is_what_target_rows_reads_and_json_a_list_of_it():
+def test_ndjson_is_what_target_rows_reads_and_json_a_list_of_it() -> None:
     lines = written([row("a"), row("b")], "ndjson").splitlines()
     assert [row_from_json(json.loads(line))["name"] for line in lines] == ["a", "b"]
     assert json.loads(lines[0])["heartbeattime"] == "2026-11-24T11:59:57Z"
     assert json.loads(written([row("a"), row("b")], "json")) == [json.loads(line) for line in lines]
 
 
-def test_csv_has_a_header_and_safe_cells():
+def test_csv_has_a_header_and_safe_cells() -> None:
     (only,) = csv.DictReader(io.StringIO(written([row("=cmd")], "csv"), newline=""))
     assert tuple(only) == CSV_COLUMNS
     assert only["name"] == "'=cmd"

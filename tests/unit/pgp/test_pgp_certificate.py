@@ -308,6 +308,12 @@ def test_a_user_ids_revocation_in_the_wrong_place_counts_for_all_of_them() -> No
     refused(ALICE.certificate(ALICE.bound(LAPTOP), revocation), "self-signature")
 
 
+def test_a_direct_key_signature_can_be_revoked_too() -> None:
+    revocation = ALICE.revocation(0x30, ALICE.hashed, created=BORN + DAY)
+    refused(packet(6, ALICE.body) + ALICE.direct(SIGNS) + revocation, "self-signature")
+    assert verify(packet(6, ALICE.body) + ALICE.direct(SIGNS, created=BORN + 2 * DAY) + revocation)
+
+
 def test_a_revoked_photo_is_a_revoked_photo() -> None:
     photo = b"\x10\x01" + b"\xff\xd8" * 7
     revocation = ALICE.revocation(0x30, uid_subject(photo, b"\xd1"), created=BORN + DAY)

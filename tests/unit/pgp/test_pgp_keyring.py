@@ -116,6 +116,23 @@ def test_a_revocation_in_any_file_counts(file: bytes) -> None:
     assert trusts(keyring, MALLORY)
 
 
+def test_a_revocation_amid_somebody_elses_certificate_must_be_valid() -> None:
+    def alice_after(bobs: bytes) -> bool:
+        return trusts(Keyring.load({"alice": ALICE.certificate(), "bob": BOB.certificate(bobs)}), ALICE)
+
+    assert not alice_after(ALICE.revocation())
+    assert alice_after(BOB.revocation(hashed=[ALICE.named, (2, u32(NOW))]))
+    assert alice_after(ALICE.revocation(left16=b"\0\0"))
+
+
+def test_a_revocation_before_the_place_where_a_file_breaks_off_counts() -> None:
+    before = Keyring.load({"alice": ALICE.certificate()})
+    for broken in (ALICE.certificate(ALICE.revocation(), packet(2, b"\4\x13")[:-1]), ALICE.revocation() + b"\0"):
+        after = Keyring.load({"alice": broken}, previous=before)
+        assert after.refused
+        assert not trusts(after, ALICE)
+
+
 def test_a_file_with_a_revocation_alone_is_nothing_to_complain_about() -> None:
     keyring = Keyring.load({"alice": ALICE.certificate(), "z.rev": ALICE.revocation()})
     assert keyring.refused == ()

@@ -6,10 +6,10 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from signed import ALICE, BOB, CAROL, MALLORY, fingerprint
 
 from investigator.errors import BadInput
 from investigator.protocol.acl import Acl, parse_acl
+from signed import ALICE, BOB, CAROL, MALLORY, fingerprint
 
 PEOPLE = ("alice", "bob", "carol")
 
@@ -17,7 +17,9 @@ PEOPLE = ("alice", "bob", "carol")
 def entry(minimum: int, **people: int) -> dict[str, Any]:
     return {
         "minimumweight": minimum,
-        "investigators": {name: {"fingerprint": fingerprint(name), "weight": weight} for name, weight in people.items()},
+        "investigators": {
+            name: {"fingerprint": fingerprint(name), "weight": weight} for name, weight in people.items()
+        },
     }
 
 
@@ -88,7 +90,12 @@ ONE = {"fingerprint": ALICE, "weight": 1}
         {"default": {"minimumweight": "1", "investigators": {"a": ONE}}},
         {"default": {"minimumweight": True, "investigators": {"a": ONE}}},
         {"default": {"minimumweight": 1, "investigators": {"a": ONE}, "more": 1}},
-        {"default": {"minimumweight": 1, "investigators": {"a": {**ONE, "weight": -1}, "b": {"fingerprint": BOB, "weight": 2}}}},
+        {
+            "default": {
+                "minimumweight": 1,
+                "investigators": {"a": {**ONE, "weight": -1}, "b": {"fingerprint": BOB, "weight": 2}},
+            }
+        },
         {"default": {"minimumweight": 1, "investigators": {"a": {**ONE, "weight": 1.5}}}},
         {"default": {"minimumweight": 1, "investigators": {"a": {**ONE, "weight": 1e300}}}},
         {"default": {"minimumweight": 1, "investigators": {"a": {**ONE, "fingerprint": ALICE[-16:]}}}},
@@ -103,6 +110,12 @@ def test_an_acl_that_could_mean_something_else_is_refused(text: object) -> None:
 
 
 def test_a_person_named_twice_is_refused() -> None:
-    text = orjson.dumps({"default": entry(1, alice=1)}).replace(b'{"alice":', b'{"alice":' + orjson.dumps(ONE) + b',"alice":')
+    text = orjson.dumps({"default": entry(1, alice=1)}).replace(
+        b'{"alice":', b'{"alice":' + orjson.dumps(ONE) + b',"alice":'
+    )
     with pytest.raises(BadInput, match="stands twice"):
         parse_acl(text)
+
+
+def test_a_certificate_counts_once_however_often_it_signed() -> None:
+    assert acl(default=entry(2, alice=1, bob=1)).shortages(["file"], [ALICE, ALICE, ALICE])

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import zlib
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -10,11 +11,11 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from signed import ACTION_ID, document, written
 
 from investigator.errors import BadInput
 from investigator.protocol import action as actions
 from investigator.protocol.action import Action, Operation, check_action, compressed, parse_action
+from signed import ACTION_ID, document, written
 
 
 @given(st.binary())
@@ -23,28 +24,47 @@ def test_any_bytes_are_an_action_or_bad_input(text: bytes) -> None:
         parse_action(text)
 
 
-JUNK = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40) | st.lists(st.integers(), max_size=3) | st.dictionaries(st.text(max_size=5), st.integers(), max_size=3)
-TIMES = st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))])).map(datetime.isoformat)
+JUNK = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=40)
+    | st.lists(st.integers(), max_size=3)
+    | st.dictionaries(st.text(max_size=5), st.integers(), max_size=3)
+)
+TIMES = st.datetimes(
+    timezones=st.sampled_from([UTC, timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))])
+).map(datetime.isoformat)
+
+
+def complaint(call: Callable[[], object]) -> str:
+    """What is wrong; nothing where it went well. Any other error than `BadInput` fails the test."""
+    try:
+        call()
+    except BadInput as error:
+        return str(error)
+    return ""
 
 
 @given(st.sampled_from(sorted(document())), JUNK | TIMES)
-def test_any_value_under_any_key_is_taken_or_bad_input(key: str, value: object) -> None:
+def test_any_value_under_any_key_is_taken_or_bad_input(key: str, value: Any) -> None:
     try:
         text = written(**{key: value})
     except TypeError:  # JSON cannot say it
         return
-    try:
-        action = parse_action(text)
-    except BadInput as error:
-        assert str(error).isprintable()
-    else:
-        action.expireafter.astimezone(UTC)
+    told = complaint(lambda: parse_action(text))
+    assert told.isprintable()
+    if not told:
+        parse_action(text).expireafter.astimezone(UTC)
 
 
 @given(st.builds(dict, name=st.text(min_size=1, max_size=50), target=st.text(min_size=1, max_size=50)))
-def test_what_is_encoded_is_read_back_equal(texts: dict[str, str]) -> None:
+def test_what_is_encoded_is_read_back_equal(texts: dict[str, Any]) -> None:
     try:
-        action = parse_action(written(**texts, threat={"level": "high"}, sealto=base64.b64encode(bytes([9, *bytes(31)])).decode()))
+        action = parse_action(
+            written(**texts, threat={"level": "high"}, sealto=base64.b64encode(bytes([9, *bytes(31)])).decode())
+        )
     except TypeError:  # a lone surrogate
         return
     assert parse_action(action.encode()) == action
@@ -135,10 +155,8 @@ def test_compressed_parameters_open_to_what_they_were(parameters: dict[str, int]
 
 @given(st.binary() | st.binary().map(gzip.compress) | st.binary().map(zlib.compress))
 def test_any_compressed_bytes_open_or_are_bad_input(text: bytes) -> None:
-    try:
-        squeezed(text).opened()
-    except BadInput as error:
-        assert "operation file: " in str(error)
+    told = complaint(squeezed(text).opened)
+    assert not told or told.startswith("operation file: ")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +185,7 @@ def test_a_bomb_stops_at_the_cap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("parameters", [{}, 3, None, ["x"], "é", "====", "AA=A"])
 def test_what_is_no_base64_is_bad_input(parameters: object) -> None:
-    with pytest.raises(BadInput, match="do not open|cut short"):
+    with pytest.raises(BadInput, match=r"do not open|cut short"):
         Operation(module="file", parameters=parameters, is_compressed=True).opened()
 
 

@@ -9,7 +9,6 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from signed import ACTION_ID, OTHER_ID
 
 from investigator.errors import BadInput, InvestigatorError, Refused
 from investigator.protocol import answer
@@ -17,6 +16,7 @@ from investigator.protocol.answer import Assembly, Head, decode_outcome, pack, u
 from investigator.protocol.identity import OUTCOME, BadFrame, Identity
 from investigator.protocol.result import Outcome, Result
 from investigator.protocol.sealing import NotSealedToUs, generate_sealing_key, public_sealing_key, seal
+from signed import ACTION_ID, OTHER_ID
 
 AGENT, OTHER = Identity(bytes(range(32))), Identity(bytes(range(1, 33)))
 PRIVATE = bytes(range(2, 34))

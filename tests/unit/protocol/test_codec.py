@@ -1,6 +1,7 @@
 """JSON from attackers: nothing but a value or one short line of complaint comes out."""
 
 import json
+from typing import Any
 
 import orjson
 import pytest
@@ -11,21 +12,31 @@ from investigator.errors import BadInput
 from investigator.protocol.codec import convert, one_line, strict_loads, whole_floats_as_integers
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 
 
-def load(text: bytes, max_bytes: int = 1 << 20) -> object:
+def load(text: bytes, max_bytes: int = 1 << 20) -> Any:
     return strict_loads(text, what="thing", max_bytes=max_bytes)
+
+
+def complaint(text: bytes) -> str:
+    """What is wrong with it; nothing where it is JSON. Any other error than `BadInput` fails the test."""
+    try:
+        load(text)
+    except BadInput as error:
+        return str(error)
+    return ""
 
 
 @given(st.binary())
 def test_any_bytes_are_a_value_or_bad_input(text: bytes) -> None:
-    try:
-        load(text)
-    except BadInput as error:
-        assert "\n" not in str(error)
+    assert "\n" not in complaint(text)
 
 
 @given(JSON)
@@ -36,7 +47,12 @@ def test_what_we_write_is_read_as_it_was(value: object) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b'{"a":1,"a":1}', b'{"x":[{"a":1,"b":2,"a":3}]}', b'{"a":1,"\\u0061":2}', b'{"' + b"k" * 9999 + b'":1,"' + b"k" * 9999 + b'":2}'],
+    [
+        b'{"a":1,"a":1}',
+        b'{"x":[{"a":1,"b":2,"a":3}]}',
+        b'{"a":1,"\\u0061":2}',
+        b'{"' + b"k" * 9999 + b'":1,"' + b"k" * 9999 + b'":2}',
+    ],
     ids=["plain", "deep inside", "one escaped", "long"],
 )
 def test_a_key_that_stands_twice_is_refused_in_a_short_line(text: bytes) -> None:
@@ -45,7 +61,9 @@ def test_a_key_that_stands_twice_is_refused_in_a_short_line(text: bytes) -> None
     assert len(str(caught.value)) < 200
 
 
-@pytest.mark.parametrize("text", [b"NaN", b"-Infinity", b"1e999", b"\xff", b'"\\ud800"', b"\xef\xbb\xbf{}", b"{}{}", b"", b"[1,]", b"01"])
+@pytest.mark.parametrize(
+    "text", [b"NaN", b"-Infinity", b"1e999", b"\xff", b'"\\ud800"', b"\xef\xbb\xbf{}", b"{}{}", b"", b"[1,]", b"01"]
+)
 def test_what_only_lenient_readers_take_is_refused(text: bytes) -> None:
     with pytest.raises(BadInput):
         load(text)
@@ -54,9 +72,9 @@ def test_what_only_lenient_readers_take_is_refused(text: bytes) -> None:
 def test_the_hundredth_level_is_taken_and_the_next_one_is_not() -> None:
     assert load(b"[" * 100 + b"1" + b"]" * 100)
     for depth in (101, 500, 5_000, 100_000):
-        with pytest.raises(BadInput, match="deep|JSON"):
+        with pytest.raises(BadInput, match=r"deep|JSON"):
             load(b"[" * depth + b"]" * depth)
-        with pytest.raises(BadInput, match="deep|JSON"):
+        with pytest.raises(BadInput, match=r"deep|JSON"):
             load(b'{"a":' * depth + b"1" + b"}" * depth)
 
 
@@ -82,7 +100,7 @@ def test_whole_floats_become_integers_and_the_result_can_be_written_again(value:
 def test_a_number_beyond_64_bits_stays_a_float_since_an_integer_could_not_be_written() -> None:
     value = whole_floats_as_integers(load(b"[3.0, 1e30, -1e30, 123456789012345678901234567890]"))
     assert value[0] == 3
-    assert [type(item) for item in value] == [int, float, float, float]  # type: ignore[union-attr]
+    assert [type(item) for item in value] == [int, float, float, float]
     orjson.dumps(value)
 
 

@@ -15,7 +15,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 @given(st.binary())
 def test_any_bytes_are_an_envelope_or_bad_input(raw: bytes) -> None:
-    with pytest.raises(BadInput, match="^envelope: "):
+    with pytest.raises(BadInput, match=r"^envelope: "):
         decode_envelope(raw)
 
 

@@ -56,7 +56,10 @@ def test_one_kind_never_passes_for_another_nor_one_agent_for_another() -> None:
             open_frame(kind, frame, key)
 
 
-@given(st.tuples(st.text("abc 19", max_size=6), st.binary(max_size=12)), st.tuples(st.text("abc 19", max_size=6), st.binary(max_size=12)))
+@given(
+    st.tuples(st.text("abc 19", max_size=6), st.binary(max_size=12)),
+    st.tuples(st.text("abc 19", max_size=6), st.binary(max_size=12)),
+)
 def test_two_things_never_sign_as_the_same_bytes(one: tuple[str, bytes], other: tuple[str, bytes]) -> None:
     assert (signable(*one) == signable(*other)) == (one == other)
 

@@ -51,7 +51,18 @@ def test_the_same_content_never_looks_the_same_twice() -> None:
     assert not any(PUBLIC in box for box in boxes)
 
 
-@pytest.mark.parametrize("low_order", [0, 1, P - 1, P, P + 1, 325606250916557431795983626356110631294008115727848805560023387167927233504, 39382357235489614581723060781553021112529911719440698176882885853963445705823])
+@pytest.mark.parametrize(
+    "low_order",
+    [
+        0,
+        1,
+        P - 1,
+        P,
+        P + 1,
+        325606250916557431795983626356110631294008115727848805560023387167927233504,
+        39382357235489614581723060781553021112529911719440698176882885853963445705823,
+    ],
+)
 def test_points_of_low_order_are_known_before_anything_is_sealed_to_them(low_order: int) -> None:
     point = low_order.to_bytes(32, "little")
     assert not can_seal_to(point)

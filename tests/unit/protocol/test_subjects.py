@@ -24,7 +24,9 @@ def test_two_short_texts_never_share_a_token(one: str, other: str) -> None:
 
 @given(SHORT)
 def test_no_text_takes_the_token_of_an_encoded_one(text: str) -> None:
-    assert token(token(text)) == token(text) if not token(text).startswith("_b32_") else token(token(text)) != token(text)
+    assert (
+        token(token(text)) == token(text) if not token(text).startswith("_b32_") else token(token(text)) != token(text)
+    )
 
 
 def test_what_is_plain_stays_readable_and_the_rest_is_encoded() -> None:
@@ -42,7 +44,11 @@ def test_whatever_an_agent_is_called_its_subjects_have_their_levels_and_no_wildc
         assert re.fullmatch(r"mig\.action\.(all|os\.[^.*> ]+|tag\.[^.*> ]+\.[^.*> ]+|agent\.[^.*> ]+)\.0{32}", subject)
         assert subscription(route) == subject.removesuffix("0" * 32) + "*"
         assert subject.startswith(route_subject(route) + ".")
-    for subject in (subjects.result_subject(key, agent), subjects.facts_subject(agent), subjects.heartbeat_subject(agent)):
+    for subject in (
+        subjects.result_subject(key, agent),
+        subjects.facts_subject(agent),
+        subjects.heartbeat_subject(agent),
+    ):
         assert re.fullmatch(r"mig\.(result\.[\w-]+|facts|hb)\.[\w-]+", subject)
     assert re.fullmatch(r"mig\.result\.[\w-]+\.\*", subjects.results_of(key))
 

@@ -159,21 +159,16 @@ class Plan:
     paths: list[str] = field(default_factory=list)
     """Cleaned, as they are reported."""
 
-    @property
-    def matchall(self) -> bool:
-        """Whether a file has to pass all checks."""
-        return self.search.options.matchall
-
-    @property
-    def maxdepth(self) -> float:
-        """Levels of folders to enter."""
-        return self.search.options.maxdepth or float("inf")
+    matchall: bool = False
+    """Whether a file has to pass all checks."""
+    maxdepth: float = float("inf")
+    """Levels of folders to enter."""
+    matchlimit: float = float("inf")
 
     @property
     def done(self) -> bool:
         """Whether its matchlimit is reached."""
-        limit = self.search.options.matchlimit
-        return limit > 0 and self.hits >= limit
+        return self.hits >= self.matchlimit
 
     @property
     def has_checks(self) -> bool:
@@ -206,7 +201,14 @@ def make_plan(label: str, search: Search, *, patterns: int = 1) -> Plan:
     Raises:
         BadParameters, BadRegex: a value is none of its kind; the message starts with the parameter's path.
     """
-    plan = Plan(label=label, search=search)
+    options = search.options
+    plan = Plan(
+        label=label,
+        search=search,
+        matchall=options.matchall,
+        maxdepth=options.maxdepth or float("inf"),
+        matchlimit=options.matchlimit or float("inf"),
+    )
     for name in ("names", "modes", "sizes", "mtimes", "contents", "regexes", *_HASHES):
         for value in getattr(search, name):
             where = f"searches.{label}.{name}"

@@ -110,9 +110,8 @@ class Hunt:
             self._note_time(f"{self._unread} files were not read")
         if self._unsure:
             more = f" and {len(self._unsure) - 1} other files" if len(self._unsure) > 1 else ""
-            self._sink.note(
-                f"{path_text(self._unsure[0])}{more} hold lines of over 1 MiB, in which matches longer than 64 KiB may be missed"
-            )
+            what = "in lines of over 1 MiB, matches longer than 64 KiB may be missed"
+            self._sink.note(f"{path_text(self._unsure[0])}{more}: {what}")
 
     def _tick(self, folder: bytes) -> bool:
         if time.monotonic() > self._deadline_s:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from investigator.modules.file.opening import printable
+from investigator.modules.file.opening import on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,7 +39,7 @@ def _found(label: str, element: Mapping[str, Any]) -> str:
     info = element["fileinfo"]
     sha256 = f", sha256:{info['sha256'].lower()}" if info.get("sha256") else ""
     return (
-        f"{printable(element['file'])} [lastmodified:{info['lastmodified']}, mode:{info['mode']}, size:{info['size']}"
+        f"{on_one_line(element['file'])} [lastmodified:{info['lastmodified']}, mode:{info['mode']}, size:{info['size']}"
         f"{sha256}] in search '{label}'{_on_checks(element['search'])}"
     )
 

@@ -141,7 +141,7 @@ def path_text(path: bytes) -> str:
         return _quoted(path.decode("utf-8", "surrogateescape"))
 
 
-def printable(text: str) -> str:
+def on_one_line(text: str) -> str:
     """A path of a result for a terminal: one with control characters in the same quotes, so that a line stays one."""
     return _quoted(text) if _CONTROL.search(text) and not text.startswith("$'") else text
 

@@ -26,6 +26,7 @@ GROWTH_BYTES: Final = 64 << 20
 BUFFER_BYTES: Final = EXACT_LINE_BYTES + OVERLAP_BYTES
 _KEEP_BYTES: Final = OVERLAP_BYTES + 16
 _READ_BYTES: Final = 256 << 10
+_WORD_BYTES: Final = 8
 _INFLATE_INPUT_BYTES: Final = 64 << 10
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_HEADER_BYTES: Final = 10
@@ -69,14 +70,16 @@ class PlainSource:
         """See `Source`."""
         if time.monotonic() > self._deadline_s:
             raise OutOfTime
-        count = os.readv(self._descriptor, [room[:_READ_BYTES]]) if _READV else self._read(room)
+        size = min(len(room), _READ_BYTES)
+        room = room[: size & -_WORD_BYTES or size]  # /proc's pagemap gives whole words only
+        count = os.readv(self._descriptor, [room]) if _READV else self._read(room)
         self._left -= count
         if self._left < 0:
             raise ReadProblem(f"yields {GROWTH_BYTES >> 20} MiB more than its size: not read further")
         return count
 
     def _read(self, room: memoryview) -> int:
-        data = os.read(self._descriptor, min(len(room), _READ_BYTES))
+        data = os.read(self._descriptor, len(room))
         room[: len(data)] = data
         return len(data)
 
@@ -152,6 +155,7 @@ class Blocks:
     def __init__(self) -> None:
         self._buffer = bytearray(BUFFER_BYTES)
         self._view = memoryview(self._buffer)
+        self._filled = 0
 
     def read(self, source: Source, scans: list[LineScan], hashers: list[hashlib._Hash]) -> None:
         """Feed a whole file to the scans and hashers; ends early when all scans are decided and nothing is hashed.
@@ -161,7 +165,13 @@ class Blocks:
         """
         filled, kept, ended = 0, 0, False
         while not ended:
-            filled, ended = self._fill(source, filled, hashers)
+            try:
+                filled, ended = self._fill(source, filled, hashers)
+            except (OSError, ReadProblem):
+                undecided = [scan for scan in scans if scan.answer is None]
+                if self._buffer.find(b"\n", kept, self._filled) >= 0:
+                    self._judge(undecided, self._filled, kept)
+                raise
             scans = [scan for scan in scans if scan.answer is None]
             if not scans:
                 if not hashers:
@@ -176,14 +186,17 @@ class Blocks:
             scan.close()
 
     def _fill(self, source: Source, filled: int, hashers: list[hashlib._Hash]) -> tuple[int, bool]:
-        while filled < BUFFER_BYTES - 1:  # one place is left for the newline that a last line may lack
-            count = source.read_into(self._view[filled : BUFFER_BYTES - 1])
+        """Read until the buffer is full, but for the newline that a last line may lack; true at the file's end."""
+        self._filled = filled
+        while self._filled < BUFFER_BYTES - _WORD_BYTES:
+            room = self._view[self._filled : BUFFER_BYTES - 1]
+            count = source.read_into(room)
             if count == 0:
-                return filled, True
+                return self._filled, True
             for hasher in hashers:
-                hasher.update(self._view[filled : filled + count])
-            filled += count
-        return filled, False
+                hasher.update(room[:count])
+            self._filled += count
+        return self._filled, False
 
     def _judge(self, scans: list[LineScan], filled: int, kept: int) -> tuple[int, int]:
         """Judge what is in the buffer and move the rest to its start.
@@ -204,7 +217,9 @@ class Blocks:
             start = newline + 1
         cut = buffer.rfind(b"\n", start, filled) + 1
         if cut == 0 and start == 0:
-            return self._long_piece(scans, 0, filled, opens=True) if filled == BUFFER_BYTES - 1 else (filled, 0)
+            return (
+                self._long_piece(scans, 0, filled, opens=True) if filled >= BUFFER_BYTES - _WORD_BYTES else (filled, 0)
+            )
         cut = max(cut, start)
         for scan in scans:
             scan.whole_lines(buffer, start, cut)

@@ -87,6 +87,9 @@ class Report:
         if plan.done:
             return
         plan.hits += 1
+        if plan.label in self._unreturned:
+            self._unreturned[plan.label] += 1
+            return
         mode, modified = _mode_text(found.st_mode), _time_text(found.st_mtime_ns)
         info = (
             HashedFileInfo(found.st_size, mode, modified, sha256) if sha256 else FileInfo(found.st_size, mode, modified)
@@ -95,7 +98,7 @@ class Report:
         file = path_text(path)
         self._left -= _FRAME_BYTES + len(orjson.dumps(file)) + len(orjson.dumps(info)) + self._size(search)
         if self._left < 0:
-            self._unreturned[plan.label] = self._unreturned.get(plan.label, 0) + 1
+            self._unreturned[plan.label] = 1
         else:
             self._elements[plan].setdefault(check, []).append(Element(file, search, info))
 

@@ -7,6 +7,7 @@ opened without following links and named by (device, inode), so that a loop of m
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from dataclasses import dataclass, field
@@ -93,6 +94,7 @@ class _Level:
     path: bytes
     identity: tuple[int, int]
     reach: Reach
+    """The roots that are still of interest below, with the depth there."""
     subfolders: list[bytes] = field(default_factory=list)
 
 
@@ -169,74 +171,80 @@ class Walk:
             yield Batch(folder or b"/", [name], name, [_Alone(found)], root.plans_at(1), 1)
 
     def _descend(self, root: Root) -> Iterator[Batch]:
+        """The tree below a root, depth first."""
         above: set[tuple[int, int]] = set()
         levels: list[_Level] = []
-        following: tuple[bytes, Reach] | None = (root.path, [(root, 1)])
+        path, reach = root.path, [(root, 1)]
         while True:
-            if following is not None:
-                path, reach = following
-                level = yield from self._enter(path, reach, above)
-                if level is not None:
-                    above.add(level.identity)
-                    levels.append(level)
+            level = yield from self._enter(path, reach, above)
+            if level is not None:
+                above.add(level.identity)
+                levels.append(level)
             while levels and not levels[-1].subfolders:
                 above.discard(levels.pop().identity)
             if not levels or not self.tick(levels[-1].path):
                 return
-            last = levels[-1]
-            path = join(last.path, last.subfolders.pop())
-            following = (path, self._reach(path, last.reach))
-
-    def _reach(self, path: bytes, above: Reach) -> Reach:
-        """The roots that are still of interest one level further down, and a root that is there."""
-        reach = [(root, depth + 1) for root, depth in above if root.plans_at(depth + 1)]
-        here = self._folders.get(path)
-        return reach if here is None or here.visited else [*reach, (here, 1)]
+            path, reach = join(levels[-1].path, levels[-1].subfolders.pop()), levels[-1].reach
+            here = self._folders.get(path)
+            if here is not None and not here.visited:
+                reach = [*reach, (here, 1)]
 
     def _enter(self, path: bytes, reach: Reach, above: set[tuple[int, int]]) -> Generator[Batch, None, _Level | None]:
         """Yield the folder's files in batches; returns its level, or None if it was not entered."""
         for root, _ in reach:
             root.visited = root.visited or root.path == path
-        plans = list(dict.fromkeys(plan for root, depth in reach for plan in root.plans_at(depth)))
-        if not plans:
+        reaching = [plans for root, depth in reach if (plans := root.plans_at(depth))]
+        if not reaching:
             return None
-        weight = sum(bool(root.plans_at(depth)) for root, depth in reach)
+        level: _Level | None = None
         descriptor = -1
         try:
             descriptor = open_folder(path)
             found = os.fstat(descriptor)
-            level = _Level(path, (found.st_dev, found.st_ino), reach)
-            if level.identity in above:
+            if (found.st_dev, found.st_ino) in above:
                 self.failed(f"ERROR: open {path_text(path)}: is a folder that lies above itself, and was not entered")
                 return None
+            level = _Level(path, (found.st_dev, found.st_ino), [(root, depth + 1) for root, depth in reach])
             with _scan(descriptor, path) as entries:
-                yield from self._files_of(level, entries, plans, weight)
+                yield from self._files_of(level, entries, reaching)
         except OSError as error:
-            self.failed(f"ERROR: open {path_text(path)}: {reason(error)}")
-            return None
+            self.failed(f"ERROR: {'read' if level else 'open'} {path_text(path)}: {reason(error)}")
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
         return level
 
     def _files_of(
-        self, level: _Level, entries: Iterator[os.DirEntry[str]], plans: list[Plan], weight: int
+        self, level: _Level, entries: Iterator[os.DirEntry[str]], reaching: list[list[Plan]]
     ) -> Iterator[Batch]:
-        deeper = any(root.plans_at(depth + 1) for root, depth in level.reach)
+        plans = reaching[0] if len(reaching) == 1 else list(dict.fromkeys(itertools.chain(*reaching)))
+        level.reach = [(root, depth) for root, depth in level.reach if root.plans_at(depth)]
         roots = self._nested.get(level.path, ())
         files: list[os.DirEntry[str]] = []
         for item in entries:
-            if item.is_dir(follow_symlinks=False):
-                name = os.fsencode(item.name)
-                if deeper or name in roots:
-                    level.subfolders.append(name)
-            elif item.is_file(follow_symlinks=False) or (item.is_symlink() and self._links_to_file(level.path, item)):
+            if self._is_file(level.path, item):
                 files.append(item)
                 if len(files) == BATCH_ENTRIES:
-                    yield from self._batch(level.path, files, plans, weight)
+                    yield from self._batch(level.path, files, plans, len(reaching))
                     files = []
+            elif item.is_dir(follow_symlinks=False):
+                name = os.fsencode(item.name)
+                if level.reach or name in roots:
+                    level.subfolders.append(name)
         if files:
-            yield from self._batch(level.path, files, plans, weight)
+            yield from self._batch(level.path, files, plans, len(reaching))
+
+    def _is_file(self, folder: bytes, item: os.DirEntry[str]) -> bool:
+        """Whether it is a regular file, or a link to one."""
+        if item.is_file(follow_symlinks=False):
+            return True
+        if not item.is_symlink():
+            return False
+        try:
+            return stat.S_ISREG(item.stat().st_mode)
+        except OSError as error:
+            self._broken_link(join(folder, os.fsencode(item.name)), error)
+            return False
 
     def _batch(self, folder: bytes, items: list[os.DirEntry[str]], plans: list[Plan], weight: int) -> Iterator[Batch]:
         if not self.tick(folder):
@@ -253,13 +261,6 @@ class Walk:
                 more = [plan for plan in root.plans_at(1) if plan not in plans]
                 yield Batch(folder, [name], name, [items[place]], more, 1)
         yield Batch(folder, names, joined, items, plans, weight)
-
-    def _links_to_file(self, folder: bytes, item: os.DirEntry[str]) -> bool:
-        try:
-            return stat.S_ISREG(item.stat().st_mode)
-        except OSError as error:
-            self._broken_link(join(folder, os.fsencode(item.name)), error)
-            return False
 
     def _broken_link(self, path: bytes, error: OSError) -> None:
         """The first part that is missing is named, as MIG does."""
