@@ -49,6 +49,12 @@ async def test_it_tells_the_free_port_that_it_took(broker_folder):
             assert connection.recv(5) == b"INFO "
 
 
+async def test_ctrl_c_on_the_terminal_is_not_for_the_server(broker_folder):
+    """A terminal signals its whole process group; the parent stops the server in order."""
+    async with EmbeddedServer(broker_folder, port=0) as server:
+        assert os.getpgid(server.pid) != os.getpgid(0)
+
+
 async def test_after_stop_nothing_listens_and_it_can_be_started_again(broker_folder):
     server = EmbeddedServer(broker_folder, port=0)
     await server.start()

@@ -20,6 +20,7 @@ from investigator.agent.trust import load_trust
 from investigator.broker.connection import connect
 from investigator.broker.credentials import Credentials
 from investigator.config import AgentConfig, load_agent
+from investigator.printable import printable
 from investigator.protocol.subjects import token
 
 
@@ -52,7 +53,7 @@ async def _serve(agent: Agent, config: AgentConfig, credentials: Credentials) ->
     stopping = _when_stopped(asyncio.current_task())
 
     def ready() -> None:
-        print(f"agent {agent.name} ({agent.id}) connected to {config.broker.url}", flush=True)
+        print(f"agent {printable(agent.name)} ({agent.id}) connected to {config.broker.url}", flush=True)
 
     connecting = connect(
         config.broker.url,
@@ -71,7 +72,7 @@ async def _serve(agent: Agent, config: AgentConfig, credentials: Credentials) ->
     except asyncio.CancelledError:
         if not stopping.is_set():
             raise
-        print(f"agent {agent.name} stopped", flush=True)
+        print(f"agent {printable(agent.name)} stopped", flush=True)
 
 
 def _when_stopped(task: asyncio.Task[None] | None) -> asyncio.Event:

@@ -76,10 +76,11 @@ class _Question:
         self.whole: asyncio.Future[list[Msg]] = asyncio.get_running_loop().create_future()
 
     def take(self, reply: Msg) -> None:
+        if self.whole.done():
+            return
         self.replies.append(reply)
         if not self.many or ends(reply):
-            if not self.whole.done():
-                self.whole.set_result(self.replies)
+            self.whole.set_result(self.replies)
         elif len(self.replies) % 64 == 0:
             # As long as something comes, a slow line is no broken one.
             self.deadline.reschedule(asyncio.get_running_loop().time() + self.timeout_s)

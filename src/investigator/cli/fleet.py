@@ -15,7 +15,7 @@ from investigator.cli.request import DEFAULT_LIFE_S, RunRequest
 from investigator.config import ConsoleConfig, default_home, load_console
 from investigator.console.action_file import AskedFor
 from investigator.console.condition import compile_target
-from investigator.console.dispatch import Prepared, prepare, sign_action, write_action
+from investigator.console.dispatch import Prepared, add_signature, prepare, sign_action, write_action
 from investigator.console.keys import load_sealing_key, load_signer
 from investigator.console.passphrase import Passphrase
 from investigator.errors import BadInput, Incomplete
@@ -40,13 +40,15 @@ class Asking:
         if self.asked.envelope is not None:
             prepared = prepare(self.asked.envelope)
             self._same_target(prepared.action)
+            if self.request.sign_only:  # the next signer's turn
+                prepared = add_signature(prepared, load_signer(self.config.signer, self.passphrase))
         else:
             action = self._write()
             if self.request.print_action:
                 _print_unsigned(action)
                 return 0
             prepared = sign_action(action, load_signer(self.config.signer, self.passphrase))
-        if self.request.sign_only or self.request.print_action:
+        if self.request.sign_only:
             print(prepared.envelope.encode().decode())
             return 0
         if self.request.dry_run:

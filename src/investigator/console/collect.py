@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from investigator.errors import BadInput, BrokerError, Refused
+from investigator.errors import BadInput, BrokerError, DeploymentError, Refused
 from investigator.protocol.action import Action, utc
 from investigator.protocol.answer import Assembly, unpack
 from investigator.protocol.identity import BadFrame
@@ -47,6 +47,8 @@ class Collection:
     tally: Tally = field(init=False)
     seen_since: set[str] = field(default_factory=set)
     dropped: int = 0
+    store_problem: DeploymentError | None = None
+    """Why answers are not kept any more."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     _assemblies: dict[str, Assembly] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
@@ -97,8 +99,13 @@ class Collection:
         return self.tally.states(seen_since=self.seen_since)
 
     async def finish(self) -> None:
-        """Keep what is not kept yet."""
+        """Keep what is not kept yet, and what each agent came to."""
         await self._keep()
+        if self.store_problem is None:
+            try:
+                await self.store.keep_states(self.action.id, self.states())
+            except DeploymentError as error:
+                self._store_failed(error)
 
     def _stopped(self, agent: str) -> bool:
         host = self.inventory.hosts.get(agent)
@@ -133,8 +140,16 @@ class Collection:
 
     async def _keep(self) -> None:
         batch, self._unkept = self._unkept, []
-        if batch:
-            await self.store.keep_answers(self.action.id, batch)
+        if batch and self.store_problem is None:
+            try:
+                await self.store.keep_answers(self.action.id, batch)
+            except DeploymentError as error:
+                self._store_failed(error)
+
+    def _store_failed(self, error: DeploymentError) -> None:
+        """A full disk here must not hide what the fleet says; the stream still has the answers."""
+        self.store_problem = error
+        self.on_warning(f"answers are shown and not kept: {error}")
 
     def _on_answer(self, message: Message) -> None:
         self._take(message.subject, message.data)

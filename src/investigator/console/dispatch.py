@@ -106,6 +106,13 @@ def sign_action(action: Action, signer: Signer) -> Prepared:
     return prepare(Envelope(action=text.decode(), pgpsignatures=(signer.sign(text),)))
 
 
+def add_signature(prepared: Prepared, signer: Signer) -> Prepared:
+    """One more investigator signs the same bytes."""
+    envelope = prepared.envelope
+    signature = signer.sign(envelope.signed_bytes)
+    return prepare(Envelope(action=envelope.action, pgpsignatures=(*envelope.pgpsignatures, signature)))
+
+
 def prepare(envelope: Envelope) -> Prepared:
     """Read what an envelope's signed bytes say, as agents will.
 

@@ -84,6 +84,8 @@ class Inventory:
 
         `came_to`: (action id, agent id, state) of earlier outcomes, for targets that ask for these.
         """
+        if condition is not None and not _asks_ledger(condition.tree):
+            came_to = ()
         hosts = sorted(self.hosts.values(), key=lambda host: (host.name, host.id))
         return [host for host in hosts if condition is None or _is_meant(condition, host, now, came_to)]
 
@@ -138,3 +140,10 @@ def _is_meant(condition: Condition, host: Host, now: datetime, came_to: Collecti
         return judge(condition, host.row(now), now, ledger if came_to else None) is True
     except NoVerdict:
         return True
+
+
+def _asks_ledger(node: object) -> bool:
+    """Whether the condition asks what an earlier action found: it is then bound anew for every host, which costs."""
+    if not isinstance(node, list):
+        return False
+    return (len(node) == 2 and node[0] in ("found", "notfound")) or any(_asks_ledger(item) for item in node)

@@ -16,6 +16,7 @@ from investigator.console.store import Store
 from investigator.errors import BrokerError
 from investigator.protocol.action import Action, utc
 from investigator.protocol.result import Outcome, State
+from investigator.protocol.tally import count
 
 
 class Audience(Protocol):
@@ -78,11 +79,19 @@ async def investigate(
         await _until(stop, collection.until_over(awaited=expected, wait=wait, tick=tick))
     except BrokerError as error:
         problem = error
+    cut_short = stop.is_set() or problem is not None
     await collection.finish()
-    await store.keep_states(prepared.action.id, collection.states())
-    summary = _close(collection, audience, elapsed_s=time.monotonic() - started, interrupted=stop.is_set())
+    summary = _close(
+        collection,
+        audience,
+        working=collection.tally.waiting(expected) if cut_short else set(),
+        elapsed_s=time.monotonic() - started,
+        interrupted=stop.is_set(),
+    )
     if problem is not None:
         raise problem
+    if collection.store_problem is not None:
+        raise collection.store_problem
     return summary
 
 
@@ -126,17 +135,20 @@ async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
         task.result()
 
 
-def _close(collection: Collection, audience: Audience, *, elapsed_s: float, interrupted: bool) -> Summary:
-    """Tell the agents that said nothing, or nothing final, and sum up."""
+def _close(
+    collection: Collection, audience: Audience, *, working: set[str], elapsed_s: float, interrupted: bool
+) -> Summary:
+    """Tell the agents that said nothing, or nothing final, and sum up; those that still work have no state yet."""
     states = collection.states()
     for agent in sorted(states, key=lambda agent: (collection.name_of(agent), agent)):
-        if not collection.tally.is_final(agent):
+        if agent not in working and not collection.tally.is_final(agent):
             outcome = collection.tally.outcomes.get(agent)
             audience.outcome(agent, collection.name_of(agent), states[agent], outcome)
     summary = Summary(
         action=collection.action.id,
         targeted=len(states),
-        states=collection.tally.counts(seen_since=collection.seen_since),
+        states=count(state for agent, state in states.items() if agent not in working),
+        working=len(working),
         elapsed_s=elapsed_s,
         interrupted=interrupted,
         dropped=collection.dropped,

@@ -7,7 +7,7 @@
 
 `state` is one of `protocol.tally.STATES`; `code` and `reason` are empty where there is nothing to say; `results` are
 MIG's result JSON, one per operation that ran, and empty for an agent that said nothing. The summary also has
-`"interrupted":true` after Ctrl-C, and `"dropped":N` where N answers did not verify. `--output json` is one document of the same, written as it grows:
+`"working":N` where N agents had no state yet when it was cut short, `"interrupted":true` after Ctrl-C, and `"dropped":N` where N answers did not verify. `--output json` is one document of the same, written as it grows:
 
     {"type":"investigation","action":ID,"outcomes":[…],"summary":{…}}
 
@@ -44,6 +44,8 @@ class Summary:
     targeted: int
     states: dict[State, int]
     elapsed_s: float
+    working: int = 0
+    """Agents that had no state yet when it was cut short: after Ctrl-C, or when the broker went away."""
     interrupted: bool = False
     dropped: int = 0
     """Answers that did not verify."""
@@ -160,6 +162,8 @@ class JsonRenderer(Quiet):
             "states": summary.states,
             "elapsed_s": round(summary.elapsed_s, 3),
         }
+        if summary.working:
+            document["working"] = summary.working
         if summary.interrupted:
             document["interrupted"] = True
         if summary.dropped:

@@ -92,6 +92,8 @@ class TextRenderer(Quiet):
         states = ", ".join(
             self._colour(state, f"{summary.states[state]} {state}") for state in STATES if summary.states.get(state)
         )
+        if summary.working:
+            states += f"{', ' if states else ''}{summary.working} still working"
         line = f"{summary.targeted} targeted" + (f": {states}" if states else "") + f" in {summary.elapsed_s:.2f} s"
         if summary.dropped:
             line += f"; {summary.dropped} answers dropped, since they did not verify"

@@ -72,14 +72,15 @@ class Context:
 
 
 P = TypeVar("P", bound=msgspec.Struct)
+P_contra = TypeVar("P_contra", bound=msgspec.Struct, contravariant=True)
 
 
-class Module(Protocol[P]):
+class Module(Protocol[P_contra]):
     """One thing that can be asked of a host."""
 
     spec: Spec
 
-    def check(self, parameters: P, *, local: bool) -> None:
+    def check(self, parameters: P_contra, *, local: bool) -> None:
         """Raise `BadParameters` (or `BadRegex`), naming the parameter, for what cannot run.
 
         The console calls it before signing, the agent before running: the same lines, the same verdict. `local` is
@@ -89,7 +90,7 @@ class Module(Protocol[P]):
     def from_flags(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """An operation's `parameters` from the nested JSON that the flags set (the shape of `spec.flags`)."""
 
-    def run(self, parameters: P, context: Context) -> Result:
+    def run(self, parameters: P_contra, context: Context) -> Result:
         """Do it, in a worker process of its own. Soft errors go into `Result.errors`; raising is a failed operation."""
 
     def lines(self, result: Mapping[str, Any], *, everything: bool) -> Iterator[str]:
@@ -132,7 +133,7 @@ def _without_nulls(value: Any, info: msgspec.inspect.Type) -> Any:
 
 
 def _readable(problem: str, parameters: type[msgspec.Struct]) -> str:
-    """msgspec's message with the path first, and for an unknown key the nearest known one."""
+    """The message of msgspec with the path first, and for an unknown key the nearest known one."""
     text, _, place = problem.partition(" - at `")
     path = place.rstrip("`").removeprefix("$").removeprefix(".") or "parameters"
     text = text.replace("Object contains unknown field", "there is no parameter").replace("`", "'")

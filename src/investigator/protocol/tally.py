@@ -14,7 +14,7 @@ import msgspec
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from investigator.protocol.result import Outcome, State
 
@@ -80,9 +80,14 @@ class Tally:
         }
 
     def counts(self, *, seen_since: Collection[str] = ()) -> dict[State, int]:
-        """How many agents are in each state, in the order of `STATES`, without the zeros."""
-        counted = Counter(self.states(seen_since=seen_since).values())
-        return {state: counted[state] for state in STATES if counted[state]}
+        """How many agents are in each state; see `count`."""
+        return count(self.states(seen_since=seen_since).values())
+
+
+def count(states: Iterable[State]) -> dict[State, int]:
+    """How many of each, in the order of `STATES`, without the zeros."""
+    counted = Counter(states)
+    return {state: counted[state] for state in STATES if counted[state]}
 
 
 def _is_provisional(outcome: Outcome) -> bool:

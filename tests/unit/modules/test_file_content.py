@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from investigator.errors import BadRegex
 from investigator.modules.file import content, reading
 from investigator.modules.file.content import LinePattern, LineScan
+from investigator.modules.file.names import NamePattern, joined_names
 from investigator.modules.file.superset import compile_superset, is_short, superset
 from investigator.protocol.regex import compile_regex, tolerant
 
@@ -78,7 +79,7 @@ class Bytes:
         return self._file.readinto(room[: self._most])
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(PATTERNS, TEXTS)
 @example("x$", b"ax\r\n")
 @example("^$", b"a\n\r\nb")
@@ -106,10 +107,10 @@ def test_blocks_find_what_the_definition_finds(pattern, data):
     assert ask(judge, data, every=True).answer == (bool(verdicts) and all(verdicts))
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(PATTERNS, st.lists(TEXTS, min_size=1, max_size=6))
 def test_the_superset_never_misses_a_line_wherever_it_stands_in_a_block(pattern, chunks):
-    judge, program = compiled(pattern), compile_superset(pattern)
+    judge, program = compiled(pattern), compile_superset(superset(pattern))
     if judge is None or program is None:
         return
     block = b"\n".join(chunks) + b"\n"
@@ -163,7 +164,7 @@ FILLERS = st.sampled_from(
 )
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.sampled_from(SHORT_PATTERNS), st.lists(PIECES | FILLERS | FILLERS, min_size=3, max_size=20), st.booleans())
 def test_lines_longer_than_the_buffer_are_judged_as_one(pattern, pieces, every):
     data = b"".join(pieces)
@@ -208,3 +209,35 @@ def test_what_the_rewriting_does_not_know_is_judged_line_by_line():
 )
 def test_the_length_of_matches_is_known_where_nothing_repeats(pattern, short):
     assert is_short(pattern, 64) is short
+
+
+@settings(max_examples=500, deadline=None)
+@given(PATTERNS, st.lists(TEXTS.map(lambda text: text.replace(b"\n", b"")).filter(bool), min_size=1, max_size=8))
+@example("^a", [b"b", b"a"])
+@example("k$", [b"k\r", b"k"])
+@example("(?i)k", ["\u212a".encode(), b"K", b"x"])
+@example("[^a]", [b"\xff", b"a", b"b", b"c"])
+def test_names_joined_are_matched_as_each_alone(pattern, names):
+    try:
+        judge = NamePattern(pattern)
+    except BadRegex:
+        return
+    assert judge.among(names, joined_names(names)) == [place for place, name in enumerate(names) if judge.matches(name)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "exact"),
+    [
+        ("^passwd$", True),
+        (r"\.h$", True),
+        ("[a-f]+", True),
+        ("é", True),
+        ("a.b", False),
+        ("(?i)x", False),
+        ("[^a]", False),
+        (r"\W", False),
+        (r"\bx\b", True),
+    ],
+)
+def test_what_needs_no_judge_is_known(pattern, exact):
+    assert superset(pattern, cr=False).exact is exact

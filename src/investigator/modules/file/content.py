@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Protocol
 
-from investigator.modules.file.superset import compile_superset, is_short
+from investigator.modules.file.superset import compile_superset, is_short, superset
 from investigator.protocol.regex import compile_regex, tolerant
 
 EXACT_LINE_BYTES: Final = 1 << 20
@@ -52,7 +52,7 @@ class LinePattern:
         """Raises BadRegex: it does not compile."""
         self.pattern = pattern
         self._judge = _judge(pattern, memory_bytes).search
-        program = compile_superset(pattern)
+        program = compile_superset(superset(pattern))
         self.prefilter: Prefilter | None = None if program is None else Re2Prefilter(program)
         self.short = is_short(pattern, OVERLAP_BYTES)
         """No match of it can be longer than what pieces of a long line overlap by."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from investigator.modules.file.superset import compile_superset
+from investigator.modules.file.superset import compile_superset, superset
 from investigator.protocol.regex import compile_regex, tolerant
 
 _FEW: Final = 3
@@ -16,8 +16,10 @@ class NamePattern:
     def __init__(self, pattern: str) -> None:
         """Raises BadRegex: it does not compile."""
         self._judge = compile_regex(pattern).search
-        program = compile_superset(pattern)
+        rewritten = superset(pattern, cr=False)
+        program = compile_superset(rewritten)
         self._candidates = None if program is None else program.search
+        self._certain = rewritten is not None and rewritten.exact
 
     def matches(self, name: bytes) -> bool:
         """Whether it matches one name; bytes that are no UTF-8 count as U+FFFD."""
@@ -32,7 +34,7 @@ class NamePattern:
         while (candidate := self._candidates(joined, position)) is not None:
             at = candidate.start()
             place += joined.count(b"\n", position, at)
-            if self.matches(names[place]):
+            if self._certain or self.matches(names[place]):
                 found.append(place)
             stop = joined.find(b"\n", at)
             if stop < 0:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import re2
 
@@ -46,32 +46,42 @@ _PLAIN_CLASS: Final = re.compile(r"\[(?!\^)(?:\[:[a-z]+:\]|\\[dsw]|\\[ -/:-@\[-`
 
 _NEWLINE: Final = 0x0A
 _ASCII: Final = "".join(map(chr, range(128)))
-_HIGH: Final = r"[\x80-\xff]"
 _RUNE: Final = r"[\x80-\xff](?:[\x80-\xbf](?:[\x80-\xbf][\x80-\xbf]?)?)?"
-_FOLDED_PARTNERS: Final = {"k": "\u212a", "s": "\u017f"}
-"""The two ASCII letters that fold to something beyond: the Kelvin sign and the long s."""
+_FOLDED_PARTNERS: Final = ("\u212a", "\u017f")
+"""What the ASCII letters k and s fold to beyond ASCII: the Kelvin sign and the long s; the others to nothing."""
 
 
-def superset(pattern: str) -> str | None:
-    """The rewritten pattern, in ASCII, for a multi-line engine where one character is one byte; None: not possible."""
+class Superset(NamedTuple):
+    """A rewritten pattern, in ASCII, for a multi-line engine where one character is one byte."""
+
+    pattern: str
+    exact: bool
+    """It matches nothing more than the user's pattern does, on lines without a CR at their end."""
+
+
+def superset(pattern: str, *, cr: bool = True) -> Superset | None:
+    """The rewritten pattern; None: not possible. `cr`: a CR at a line's end does not belong to it."""
     fold = bool(re.search(r"\(\?[imsU]*i", pattern))
     if _end_in_counted_group(pattern):
         return None
     parts: list[str] = ["(?m)"]
     tokens = list(_tokens(pattern))
-    ended = False
+    ended, exact = False, True
     for index, (kind, text) in enumerate(tokens):
         following = tokens[index + 1][1] if index + 1 < len(tokens) and tokens[index + 1][0] == "repeat" else ""
         match kind:
             case "unknown":
                 return None
             case "start" | "border":
-                parts.append("(?:)" if ended else "(?:^)" if kind == "start" else f"(?:{text})")
+                exact = exact and not (ended and cr)
+                parts.append("(?:)" if ended and cr else "(?:^)" if kind == "start" else f"(?:{text})")
             case "end":
-                parts.append(r"(?:\r?$)")
+                parts.append(r"(?:\r?$)" if cr else "(?:$)")
                 ended = True
             case "atom" | "char":
-                parts.append(_atom(text, fold=fold, many=following[:1] in ("*", "+")))
+                atom = _atom(text, fold=fold, many=following[:1] in ("*", "+"))
+                parts.append(atom.pattern)
+                exact = exact and atom.exact
             case "open":
                 parts.append("(?:")
             case "flags":
@@ -79,12 +89,11 @@ def superset(pattern: str) -> str | None:
             case _:
                 parts.append(text)
     rewritten = "".join(parts)
-    return rewritten if len(rewritten) <= MAX_PREFILTER_CHARACTERS else None
+    return Superset(rewritten, exact) if len(rewritten) <= MAX_PREFILTER_CHARACTERS else None
 
 
-def compile_superset(pattern: str) -> Any | None:
-    """RE2's program for `superset(pattern)`, for `.search(buffer, start, end)`; None: not possible."""
-    rewritten = superset(pattern)
+def compile_superset(rewritten: Superset | None) -> Any | None:
+    """RE2's program for it, for `.search(buffer, start, end)`; None: not possible."""
     if rewritten is None:
         return None
     options = re2.Options()
@@ -93,7 +102,7 @@ def compile_superset(pattern: str) -> Any | None:
     options.never_capture = True
     options.max_mem = PREFILTER_MEMORY_BYTES
     try:
-        return re2.compile(rewritten.encode("ascii"), options)
+        return re2.compile(rewritten.pattern.encode("ascii"), options)
     except re2.error:
         return None  # too large, once classes are spelled out
 
@@ -130,25 +139,26 @@ def _end_in_counted_group(pattern: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _atom(token: str, *, fold: bool, many: bool) -> str:
+def _atom(token: str, *, fold: bool, many: bool) -> Superset:
     """The byte pattern for one character or class; `many`: it stands before a `*` or `+`."""
     members = set(_members(token, _ASCII))
-    beyond = not _is_ascii_only(token)
     partners: set[str] = set()
-    if fold:
-        members |= set(_members(f"(?i:{token})", _ASCII))
-        partners = set(_members(f"(?i:{token})", "".join(_FOLDED_PARTNERS.values())))
+    exact = not fold
+    if fold:  # it may stand where `(?i)` holds, or not
+        folded = set(_members(f"(?i:{token})", _ASCII))
+        partners = set(_members(f"(?i:{token})", "".join(_FOLDED_PARTNERS)))
+        exact = not partners and members == folded
+        members |= folded
     members.discard("\n")
-    ascii_set = "".join(_byte_ranges(sorted(map(ord, members))))
-    if beyond and not fold and len(token) == 1 and token not in (".", "\ufffd"):
-        return f"(?:{_utf8(token)})"
-    if beyond:
-        high = _HIGH if many else f"(?:{_RUNE})"
-        return f"[{ascii_set}\\x80-\\xff]" if many and ascii_set else f"(?:[{ascii_set}]|{high})" if ascii_set else high
-    if partners:
-        options = [f"[{ascii_set}]", *map(_utf8, sorted(partners))]
-        return f"(?:{'|'.join(options)})"
-    return f"[{ascii_set}]" if ascii_set else _NOTHING
+    ascii_set = f"[{_byte_ranges(sorted(map(ord, members)))}]" if members else ""
+    if _is_ascii_only(token):
+        choices = [ascii_set, *map(_utf8, sorted(partners))] if ascii_set else []
+        return Superset(f"(?:{'|'.join(choices)})" if partners else ascii_set or _NOTHING, exact)
+    if not fold and len(token) == 1 and token not in (".", "\ufffd"):
+        return Superset(f"(?:{_utf8(token)})", exact=True)
+    if many:
+        return Superset(f"{ascii_set.removesuffix(']') or '['}\\x80-\\xff]", exact=False)
+    return Superset(f"(?:{ascii_set}|{_RUNE})" if ascii_set else f"(?:{_RUNE})", exact=False)
 
 
 _NOTHING: Final = r"[^\x00-\xff]"
@@ -175,12 +185,12 @@ def _utf8(char: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in char.encode())
 
 
-def _byte_ranges(codes: list[int]) -> list[str]:
-    """Character-class text for sorted codes."""
+def _byte_ranges(codes: list[int]) -> str:
+    """The inside of a character class, for sorted codes."""
     ranges: list[list[int]] = []
     for code in codes:
         if ranges and code == ranges[-1][1] + 1:
             ranges[-1][1] = code
         else:
             ranges.append([code, code])
-    return [f"\\x{low:02x}" if low == high else f"\\x{low:02x}-\\x{high:02x}" for low, high in ranges]
+    return "".join(f"\\x{low:02x}" if low == high else f"\\x{low:02x}-\\x{high:02x}" for low, high in ranges)

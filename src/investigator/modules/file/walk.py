@@ -222,7 +222,7 @@ class Walk:
         roots = self._nested.get(level.path, ())
         files: list[os.DirEntry[str]] = []
         for item in entries:
-            if self._is_file(level.path, item):
+            if item.is_file(follow_symlinks=False) or self._links_to_file(level.path, item):
                 files.append(item)
                 if len(files) == BATCH_ENTRIES:
                     yield from self._batch(level.path, files, plans, len(reaching))
@@ -234,10 +234,7 @@ class Walk:
         if files:
             yield from self._batch(level.path, files, plans, len(reaching))
 
-    def _is_file(self, folder: bytes, item: os.DirEntry[str]) -> bool:
-        """Whether it is a regular file, or a link to one."""
-        if item.is_file(follow_symlinks=False):
-            return True
+    def _links_to_file(self, folder: bytes, item: os.DirEntry[str]) -> bool:
         if not item.is_symlink():
             return False
         try:
