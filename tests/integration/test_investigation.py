@@ -113,21 +113,14 @@ def test_json_and_csv_hold_the_same_answers(fleet: Deployment, tree: Path) -> No
 
 def test_an_action_file_runs_every_operation(fleet: Deployment, tree: Path, tmp_path: Path) -> None:
     search = {"s1": {"paths": [str(tree)], "names": ["^passwd$"], "options": {"matchall": True}}}
-    document = {
-        "name": "two questions",
-        "target": "environment->>'os'='linux'",
-        "operations": [
-            {"module": "file", "parameters": {"searches": search}},
-            {"module": "nosuchmodule", "parameters": {}},
-        ],
-        "syntaxversion": 2,
-    }
+    known, unknown = {"module": "file", "parameters": {"searches": search}}, {"module": "nosuchmodule"}
+    document = {"name": "two questions", "target": "environment->>'os'='linux'", "syntaxversion": 2}
     path = tmp_path / "action.json"
-    path.write_bytes(orjson.dumps({**document, "operations": document["operations"][:1] * 2}))
+    path.write_bytes(orjson.dumps({**document, "operations": [known, known]}))
     answer = fleet.ask("-i", str(path))
     assert answer.states == {"web-1": "found", "web-2": "found", "db-1": "found"}
     assert len(answer.outcomes["web-1"]["results"]) == 2
-    path.write_bytes(orjson.dumps(document))
+    path.write_bytes(orjson.dumps({**document, "operations": [known, unknown]}))
     refused = fleet.call("run", "-i", str(path))
     assert refused.returncode == 2
     assert "nosuchmodule" in refused.stderr.decode()

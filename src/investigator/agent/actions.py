@@ -89,6 +89,7 @@ class Actions:
             verdict = admit(raw, self._host(), action_id=action_id, now_s=time.time())
         except DeploymentError as error:
             _log.error("action %s not judged: %s", action_id, error)
+            del self._judged[mark]  # it comes again from the stream, and the disk may have room by then
             return
         except Exception:  # noqa: BLE001 - one message that finds a defect must not end every agent that reads it
             _log.exception("action %s not judged", action_id)

@@ -27,6 +27,7 @@ from investigator.agent import processes, worker
 from investigator.agent.channel import Kind, Record, receive_record, send_record
 from investigator.agent.limits import adopt_orphans, gain_no_privileges
 from investigator.modules import MODULES, get_module
+from investigator.modules.interface import shape_of
 
 WATCH_S: Final = 1.0
 """How often a worker's processes are counted, from this age on; most operations are over before."""
@@ -46,7 +47,7 @@ def main(arguments: list[str]) -> NoReturn:
         MODULES[name] = place
     for name in MODULES:
         with contextlib.suppress(Exception):  # a module that cannot be loaded fails when it is asked for, alone
-            get_module(name)
+            shape_of(get_module(name).spec.parameters)
     os.umask(0o077)
     adopt_orphans()
     gain_no_privileges()

@@ -14,6 +14,12 @@ def broker(home: Home = None) -> None:
     asyncio.run(_serve(home_folder(home)))
 
 
+def _tell(line: str) -> None:
+    import sys
+
+    print(f"investigator: the broker: {line}", file=sys.stderr, flush=True)
+
+
 async def _serve(home: Path) -> None:
     import asyncio
 
@@ -39,7 +45,7 @@ async def _serve(home: Path) -> None:
         for line in [*server.notices, *changes]:
             print(line, flush=True)
         print(f"broker ready at {server.url}, pid {server.pid}", flush=True)
-        stopped, ended = asyncio.create_task(stop.wait()), asyncio.create_task(server.wait())
+        stopped, ended = asyncio.create_task(stop.wait()), asyncio.create_task(server.wait(on_error=_tell))
         await asyncio.wait({stopped, ended}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         if ended.done():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -21,6 +22,8 @@ async def console_link(config: ConsoleConfig) -> AsyncIterator[Broker]:
         BrokerError: there is none within five seconds.
         DeploymentError: no credentials.
     """
+    # a lost connection is told by who waits on it, in its own words, and not by the log as well
+    logging.getLogger("investigator.broker").setLevel(logging.ERROR)
     credentials = Credentials.load(config.broker.credentials)
     broker = await connect(
         config.broker.url,

@@ -177,11 +177,12 @@ async def test_a_copy_without_signatures_is_refused_and_the_real_one_still_runs(
 
 
 async def test_a_copy_sent_ahead_under_another_id_does_not_silence_the_real_one(scene: Scene) -> None:
-    raw = signed()
-    await scene.hear(raw, f"mig.action.all.{OTHER_ID}")
-    await scene.hear(raw)
-    assert scene.said(OTHER_ID) == [("refused", "subject")]
-    assert scene.said() == [("found", "")]
+    for live, name in ((True, "heard live"), (False, "fetched from the stream")):
+        raw = signed(action(name=name))
+        await scene.hear(raw, f"mig.action.all.{OTHER_ID}")
+        await scene.hear(raw, live=live)
+    assert scene.said(OTHER_ID) == [("refused", "subject")] * 2
+    assert scene.said() == [("found", "")] * 2
 
 
 async def test_an_agent_outside_the_target_says_nothing_unless_it_was_meant_by_its_id(scene: Scene) -> None:
@@ -409,6 +410,20 @@ async def test_a_message_that_finds_a_defect_ends_no_agent(
         patched.setattr(acting, "admit", broken)
         await scene.hear(signed(action(name="poison")))
     await scene.hear(signed())
+    assert scene.said() == [("found", "")]
+
+
+async def test_what_could_not_be_judged_for_want_of_a_disk_runs_when_it_comes_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*_: object, **__: object) -> None:
+        raise DeploymentError("the ledger: disk I/O error")
+
+    raw = signed()
+    with monkeypatch.context() as patched:
+        patched.setattr(acting, "admit", unreadable)
+        await scene.hear(raw)
+    await scene.hear(raw, live=False)
     assert scene.said() == [("found", "")]
 
 

@@ -55,6 +55,8 @@ def test_a_letters_id_is_that_of_its_exact_bytes_and_the_same_letter_waits_once(
     assert letter.id == hashlib.sha256(b"a").hexdigest()
     outbox.add(SUBJECT, [b"a", b"b", b"b"])
     assert payloads(outbox) == [b"a", b"b"]
+    outbox.add(SUBJECT, [b"a"])
+    assert payloads(outbox) == [b"a", b"b"]
     outbox.remove(letter)
     outbox.remove(letter)
     assert payloads(outbox) == [b"b"]

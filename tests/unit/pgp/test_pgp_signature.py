@@ -358,7 +358,7 @@ def mutants(draw: st.DrawFn, original: bytes) -> bytes:
     return bytes(blob)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 @given(mutants(GOOD))
 def test_no_mutant_of_a_binary_signature_is_accepted_with_another_meaning(mutant: bytes) -> None:
     try:
@@ -368,7 +368,7 @@ def test_no_mutant_of_a_binary_signature_is_accepted_with_another_meaning(mutant
     assert signed_meaning(mutant) == signed_meaning(GOOD)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 @given(mutants(ARMORED.encode()))
 def test_no_mutant_of_an_armored_signature_is_accepted_with_another_meaning(mutant: bytes) -> None:
     try:
@@ -380,14 +380,14 @@ def test_no_mutant_of_an_armored_signature_is_accepted_with_another_meaning(muta
     assert signed_meaning(base64.b64decode(content)) == signed_meaning(GOOD)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 @given(mutants(DATA))
 def test_no_mutant_of_the_document_is_accepted(mutant: bytes) -> None:
     if mutant != DATA:
         refused(GOOD, "not over these bytes", mutant)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 @given(mutants(ALICE.certificate(ALICE.bound(Forger("alice's laptop")))), st.booleans())
 def test_no_mutant_of_a_certificate_lets_a_stranger_in(mutant: bytes, by_subkey: bool) -> None:
     signer = Forger("alice's laptop") if by_subkey else ALICE
@@ -398,6 +398,7 @@ def test_no_mutant_of_a_certificate_lets_a_stranger_in(mutant: bytes, by_subkey:
         keyring.verify(DATA, MALLORY.document(), NOW)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_arbitrary_bytes_only_ever_raise_the_refusal(blob: bytes) -> None:
     for prefix in (b"", b"\xc2", b"\xc6", b"\x88", b"-----BEGIN PGP SIGNATURE-----\n\n"):

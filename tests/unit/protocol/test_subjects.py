@@ -17,6 +17,10 @@ def test_any_text_is_one_plain_token_of_bounded_length(text: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,133}", token(text))
 
 
+def test_a_text_of_any_length_is_cut_to_a_token() -> None:
+    assert len(token("é" * 100_000)) == len(token("x" * 100_000)) == 133
+
+
 @given(SHORT, SHORT)
 def test_two_short_texts_never_share_a_token(one: str, other: str) -> None:
     assert (token(one) == token(other)) == (one == other)

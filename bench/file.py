@@ -1,0 +1,146 @@
+"""The file module against find, grep and sha256sum on the same files, in the same run: medians, ratios, peak memory.
+
+    .venv/bin/python bench/file.py [--only names,listing,contents,hashes] [--runs 5] [--tree /usr] [--content-tree DIR]
+
+Each of ours runs in a fresh process that reports its own time (without the interpreter's start) and peak memory; the
+references are timed with their start, which is a millisecond or two. One unmeasured round warms the page cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+OURS = """
+import resource, sys, time
+import msgspec, orjson
+from investigator.modules.file import MODULE
+from investigator.modules.interface import Context, load_parameters
+parameters = load_parameters(MODULE, orjson.loads(sys.argv[1]))
+started = time.perf_counter()
+result = MODULE.run(parameters, Context(result_bytes=24 << 20))
+hits = result.statistics["totalhits"]
+if sys.argv[2] == "list":
+    with open("/dev/null", "w") as out:
+        document = orjson.dumps(result, default=msgspec.structs.asdict)
+        elapsed_s = time.perf_counter() - started
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        started = time.perf_counter()
+        out.writelines(line + "\\n" for line in MODULE.lines(orjson.loads(document), everything=False))
+        elapsed_s += time.perf_counter() - started
+else:
+    elapsed_s = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(elapsed_s, peak, hits)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One question, asked in two ways."""
+
+    group: str
+    name: str
+    search: dict[str, Any]
+    reference: list[str]
+    stdin: bytes = b""
+    mode: str = "run"
+
+
+def cases(tree: str, content_tree: str) -> list[Case]:
+    def content(name: str, pattern: str) -> Case:
+        search = {"paths": [content_tree], "contents": [pattern]}
+        command = ["grep", "-rlaP", "--devices=skip", pattern, content_tree]
+        return Case(group="contents", name=name, search=search, reference=command)
+
+    files = subprocess.run(["find", content_tree, "-type", "f", "-print0"], capture_output=True, check=True).stdout
+    listed = r"\.(py|pyc|h|so|html|js|json|gz|md|txt|png|svg|mo)$"
+    return [
+        Case(
+            group="names",
+            name="names by regex",
+            search={"paths": [tree], "names": [r"\.conf$"]},
+            reference=["find", tree, "-regex", r".*\.conf"],
+        ),
+        Case(
+            group="listing",
+            name="many hits, listed",
+            search={"paths": [tree], "names": [listed]},
+            reference=["find", tree, "-regextype", "posix-extended", "-regex", f".*{listed[:-1]}"],
+            mode="list",
+        ),
+        content("literal", "kernel_secret_key"),
+        content("^root:", "^root:"),
+        content("(?i) literal", "(?i)private_token"),
+        content("alternation", "(ghp|gho)_[0-9A-Za-z]{36}|AKIA[0-9A-Z]{16}"),
+        content("class first", "[a-z0-9]+@evil[.]example"),
+        Case(
+            group="hashes",
+            name="sha256 of every file",
+            search={"paths": [content_tree], "sha2": ["ab" * 32]},
+            reference=["xargs", "-0", "sha256sum"],
+            stdin=files,
+        ),
+    ]
+
+
+def ours(case: Case) -> tuple[float, int, int]:
+    """Seconds, peak KiB, hits."""
+    search = {**case.search, "options": {"matchall": True}}
+    command = [sys.executable, "-c", OURS, orjson.dumps({"searches": {"s1": search}}).decode(), case.mode]
+    elapsed_s, peak_kib, hits = subprocess.run(command, capture_output=True, check=True).stdout.split()
+    return float(elapsed_s), int(peak_kib), int(hits)
+
+
+def reference(case: Case) -> float:
+    started = time.perf_counter()
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    subprocess.run(
+        case.reference,
+        input=case.stdin,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+        env=environment,
+    )
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--only", default="names,listing,contents,hashes")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--tree", default="/usr")
+    parser.add_argument("--content-tree", default="/usr/lib/x86_64-linux-gnu")
+    arguments = parser.parse_args()
+    print(
+        f"{'question':24}{'reference':>12}{'ours':>10}{'ratio':>8}{'peak':>9}{'hits':>9}   medians of {arguments.runs}"
+    )
+    for case in cases(arguments.tree, arguments.content_tree):
+        if case.group not in arguments.only.split(",") or shutil.which(case.reference[0]) is None:
+            continue
+        reference(case)
+        ours(case)
+        theirs, measured = [], []
+        for _ in range(arguments.runs):  # alternating, so that what else the machine does meets both
+            theirs.append(reference(case))
+            measured.append(ours(case))
+        reference_s = statistics.median(theirs)
+        ours_s = statistics.median(elapsed_s for elapsed_s, _, _ in measured)
+        peak_mb = max(peak for _, peak, _ in measured) / 1000
+        print(
+            f"{case.name:24}{reference_s:10.3f} s{ours_s:8.3f} s{ours_s / reference_s:7.2f}x{peak_mb:6.0f} MB{measured[0][2]:9}"
+        )
+
+
+if __name__ == "__main__":
+    main()
