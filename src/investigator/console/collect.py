@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -52,6 +53,7 @@ class Collection:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     _assemblies: dict[str, Assembly] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
+    _taken: set[bytes] = field(default_factory=set)
     _last_sequence: int = 0
     _unkept: list[tuple[str, bytes]] = field(default_factory=list)
 
@@ -76,11 +78,11 @@ class Collection:
         next_read_s, lost_s = time.monotonic() + READ_STREAM_EVERY_S, None
         while True:
             missing = self.tally.waiting(everyone if wait else {agent for agent in awaited if not self._stopped(agent)})
-            if not missing or time.time() >= deadline_s:
-                # live messages may have been lost on the way: the stream is the truth, so look once more
+            if not missing:
+                return
+            if time.time() >= deadline_s:
                 await self._read_stream()
-                if not self.tally.waiting(missing) or time.time() >= deadline_s:
-                    return
+                return
             lost_s = self._watch_broker(lost_s)
             if time.monotonic() >= next_read_s and lost_s is None:
                 await self._read_stream()
@@ -167,6 +169,10 @@ class Collection:
     def _take(self, subject: str, payload: bytes) -> None:
         """One payload, live or from the stream; what does not verify is dropped, counted and named."""
         agent = subject.rpartition(".")[2]
+        mark = hashlib.sha256(payload).digest()
+        if mark in self._taken:  # the stream repeats what was heard live; opening it again would cost as much
+            return
+        self._taken.add(mark)
         try:
             head, piece = unpack(payload, action=self.action.id, agent=agent, private_key=self.private_key)
             if head.digest != self.digest:

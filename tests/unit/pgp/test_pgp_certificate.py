@@ -87,6 +87,13 @@ def test_what_was_withdrawn_when_it_signed_stays_unsigned_though_the_withdrawal_
     assert verify(certificate)
 
 
+def test_what_was_signed_before_signing_was_allowed_stays_refused() -> None:
+    allowed = ALICE.self_signature(SIGNS, created=NOW - DAY)
+    certificate = packet(6, ALICE.body) + ALICE.user_id() + ALICE.self_signature(CERTIFIES) + allowed
+    refused(certificate, "not allowed to sign", ALICE.document(created=NOW - 2 * DAY))
+    assert verify(certificate)
+
+
 def test_a_renewed_self_signature_alone_vouches_for_what_was_signed_before_it() -> None:
     certificate = packet(6, ALICE.body) + ALICE.user_id() + ALICE.self_signature(SIGNS, created=NOW - 60)
     assert verify(certificate, ALICE.document(created=NOW - DAY))
@@ -212,6 +219,10 @@ def test_a_key_of_two_certificates_belongs_to_the_first_only() -> None:
     assert keyring.verify(DATA, LAPTOP.document(), NOW).certificate == ALICE.fingerprint
 
 
+def test_a_subkey_that_is_not_bound_is_said_to_be_so() -> None:
+    refused(ALICE.certificate(packet(14, LAPTOP.body)), "is not bound to certificate", LAPTOP.document())
+
+
 # (10): revocation
 
 
@@ -306,6 +317,14 @@ def test_a_revoked_user_id_counts_again_only_when_it_is_certified_anew() -> None
 def test_a_user_ids_revocation_in_the_wrong_place_counts_for_all_of_them() -> None:
     revocation = ALICE.revocation(0x30, uid_subject(b"Alice <alice@example.org>"), created=BORN + DAY)
     refused(ALICE.certificate(ALICE.bound(LAPTOP), revocation), "self-signature")
+
+
+def test_a_user_ids_revocation_behind_another_user_id_counts_for_both() -> None:
+    both = ALICE.certificate(ALICE.user_id(b"x"), ALICE.self_signature(SIGNS, name=b"x"))
+    assert verify(both)
+    refused(
+        both + ALICE.revocation(0x30, uid_subject(b"Alice <alice@example.org>"), created=BORN + DAY), "self-signature"
+    )
 
 
 def test_a_direct_key_signature_can_be_revoked_too() -> None:

@@ -107,8 +107,9 @@ def test_of_two_copies_of_a_certificate_the_revoked_one_decides(names: str) -> N
         block(BOB.certificate()) + block(ALICE.revocation()),
         ALICE.revocation(hashed=[], unhashed=[]),
         ALICE.revocation(hashing=2),
+        ALICE.revocation(left16=b"\0\0"),
     ],
-    ids=["binary", "armored", "signature", "amid others", "concatenated", "nameless", "sha-1"],
+    ids=["binary", "armored", "signature", "amid others", "concatenated", "nameless", "sha-1", "broken"],
 )
 def test_a_revocation_in_any_file_counts(file: bytes) -> None:
     keyring = Keyring.load({"alice": ALICE.certificate(), "z": file, "mallory": MALLORY.certificate()})

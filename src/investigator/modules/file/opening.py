@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 PATH_MAX: Final = 4096
 _PIECE_BYTES: Final = 3800
+SEPARATOR: Final = os.fsencode(os.sep)
+FOLDERS_HAVE_DESCRIPTORS: Final = os.scandir in os.supports_fd and os.open in os.supports_dir_fd
+"""Not so on Windows, where folders are read by their path and the system has no such limit."""
 
 _COMMON: Final = (
     os.O_RDONLY
@@ -51,13 +54,16 @@ def open_file(path: bytes, *, follow: bool) -> int:
     return descriptor
 
 
-def open_folder(path: bytes) -> int:
-    """A descriptor of a folder, never through a link in the last part.
+def open_folder(path: bytes) -> tuple[int, os.stat_result]:
+    """A descriptor of a folder, never through a link in the last part, and its status; -1 where folders have none.
 
     Raises:
         OSError: it cannot be opened, or is none.
     """
-    return _open(path, _COMMON | _FOLDER | _NOFOLLOW)
+    if not FOLDERS_HAVE_DESCRIPTORS:
+        return -1, status(path, follow=False)
+    descriptor = _open(path, _COMMON | _FOLDER | _NOFOLLOW)
+    return descriptor, os.fstat(descriptor)
 
 
 def status(path: bytes, *, follow: bool) -> os.stat_result:
@@ -66,17 +72,28 @@ def status(path: bytes, *, follow: bool) -> os.stat_result:
     Raises:
         OSError: as these.
     """
-    if len(path) < PATH_MAX:
+    if len(path) < PATH_MAX or not FOLDERS_HAVE_DESCRIPTORS:
         return os.stat(path, follow_symlinks=follow)  # noqa: PTH116 - paths are bytes here
     with _parent(path) as (folder, name):
         return os.stat(name, dir_fd=folder, follow_symlinks=follow)
 
 
 def _open(path: bytes, flags: int) -> int:
-    if len(path) >= PATH_MAX:
+    if len(path) >= PATH_MAX and FOLDERS_HAVE_DESCRIPTORS:
         with _parent(path) as (folder, name):
             return _open_quietly(name, flags, folder)
     return _open_quietly(path, flags, None)
+
+
+def join(folder: bytes, name: bytes) -> bytes:
+    """A path in a folder that may be the root."""
+    return folder + name if folder.endswith(SEPARATOR) else folder + SEPARATOR + name
+
+
+def split(path: bytes) -> tuple[bytes, bytes]:
+    """The folder of an absolute clean path, and the name."""
+    folder, separator, name = path.rpartition(SEPARATOR)
+    return folder or separator, name
 
 
 def _open_quietly(path: bytes, flags: int, folder: int | None) -> int:

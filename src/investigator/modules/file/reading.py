@@ -32,11 +32,11 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_HEADER_BYTES: Final = 10
 
 
-class OutOfTime(Exception):  # noqa: N818 - it ends the work, it is no error
+class OutOfTime(Exception):
     """The deadline came while a file was read."""
 
 
-class ReadProblem(Exception):  # noqa: N818 - said in the result, not raised to anyone
+class ReadProblem(Exception):
     """A file that cannot be read to its end; the message says why."""
 
 
@@ -133,7 +133,6 @@ class GzipSource:
 def gzip_head(descriptor: int) -> bytes:
     """The start of a file that begins as a gzip file does, else nothing."""
     try:
-        os.lseek(descriptor, 0, os.SEEK_SET)
         head = os.read(descriptor, _INFLATE_INPUT_BYTES)
     except OSError:  # the same will be met, and said, when it is read as it is
         return b""
@@ -253,6 +252,8 @@ class Reading:
     errors: list[str] = field(default_factory=list)
     unopened: bool = False
     _descriptor: int = -1
+    _used: bool = False
+    """Read from already; some files in /proc can be read but not rewound."""
     _inflates: bool | None = None
     _broken: set[bool] = field(default_factory=set)
     """The ways to read it, as it is (False) or inflated (True), that did not come to the end."""
@@ -289,6 +290,7 @@ class Reading:
     def _is_gzip(self) -> bool:
         if self._inflates is None:
             head = gzip_head(self._descriptor)
+            self._used = True
             self._inflates = bool(head) and can_inflate(head)
             if head and not self._inflates:
                 self._problem("read", "gzip: invalid header; read as it is")
@@ -302,7 +304,9 @@ class Reading:
         try:
             found = os.fstat(self._descriptor)
             limit = GROWTH_BYTES if self.endless(found) else found.st_size + GROWTH_BYTES
-            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            if self._used:
+                os.lseek(self._descriptor, 0, os.SEEK_SET)
+            self._used = True
             plain = PlainSource(self._descriptor, deadline_s=self.deadline_s, limit_bytes=limit)
             self.blocks.read(GzipSource(plain) if inflate else plain, list(scans.values()), list(hashers.values()))
         except (OSError, ReadProblem) as error:

@@ -15,7 +15,7 @@ import orjson
 
 from investigator.modules.durations import duration_text, utc_text
 from investigator.modules.file.checks import Check, Plan, mode_text
-from investigator.modules.file.opening import path_text
+from investigator.modules.file.opening import path_text, split
 from investigator.protocol.result import Result
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Report:
         info = (
             HashedFileInfo(found.st_size, mode, modified, sha256) if sha256 else FileInfo(found.st_size, mode, modified)
         )
-        search = self._searches[plan] if check is None else self._one_check(check, path.rpartition(b"/")[0] or b"/")
+        search = self._searches[plan] if check is None else self._one_check(check, split(path)[0])
         file = path_text(path)
         self._left -= _FRAME_BYTES + len(orjson.dumps(file)) + len(orjson.dumps(info)) + self._size(search)
         if self._left < 0:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from investigator.modules.file.names import joined_names
-from investigator.modules.file.opening import kind_name, open_folder, path_text, reason, status
+from investigator.modules.file.opening import join, kind_name, open_folder, path_text, reason, split, status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from investigator.modules.file.checks import Plan
 
 BATCH_ENTRIES: Final = 1024
-_BY_DESCRIPTOR: Final = os.scandir in os.supports_fd
 
 
 class Item(Protocol):
@@ -64,11 +63,6 @@ class Batch:
     def path(self, place: int) -> bytes:
         """The path of one of them."""
         return join(self.folder, self.names[place])
-
-
-def join(folder: bytes, name: bytes) -> bytes:
-    """A path in a folder that may be the root."""
-    return folder + name if folder.endswith(b"/") else folder + b"/" + name
 
 
 @dataclass(slots=True, eq=False)
@@ -121,8 +115,8 @@ class Walk:
         for path, plans in roots.items():
             self._sort_out(path, plans)
         for path in self._folders:
-            folder, _, name = path.rpartition(b"/")
-            self._nested.setdefault(folder or b"/", set()).add(name)
+            folder, name = split(path)
+            self._nested.setdefault(folder, set()).add(name)
         for root, target in self._links:
             yield from self._alone(root, target)
         for path in sorted(self._folders):
@@ -166,9 +160,9 @@ class Walk:
 
     def _alone(self, root: Root, found: os.stat_result) -> Iterator[Batch]:
         """A root that is a file, or a link to a folder with the folder's metadata."""
-        folder, _, name = root.path.rpartition(b"/")
-        if self.tick(folder or b"/"):
-            yield Batch(folder or b"/", [name], name, [_Alone(found)], root.plans_at(1), 1)
+        folder, name = split(root.path)
+        if self.tick(folder):
+            yield Batch(folder, [name], name, [_Alone(found)], root.plans_at(1), 1)
 
     def _descend(self, root: Root) -> Iterator[Batch]:
         """The tree below a root, depth first."""
@@ -199,8 +193,7 @@ class Walk:
         level: _Level | None = None
         descriptor = -1
         try:
-            descriptor = open_folder(path)
-            found = os.fstat(descriptor)
+            descriptor, found = open_folder(path)
             if (found.st_dev, found.st_ino) in above:
                 self.failed(f"ERROR: open {path_text(path)}: is a folder that lies above itself, and was not entered")
                 return None
@@ -271,4 +264,4 @@ class Walk:
 
 def _scan(descriptor: int, path: bytes) -> os._ScandirIterator[str]:
     """The folder that was opened, not what has its path by now; by path where there is no fdopendir."""
-    return os.scandir(descriptor) if _BY_DESCRIPTOR else os.scandir(os.fsdecode(path))
+    return os.scandir(descriptor) if descriptor >= 0 else os.scandir(os.fsdecode(path))
