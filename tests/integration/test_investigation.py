@@ -8,6 +8,7 @@ import io
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +16,12 @@ import orjson
 import pytest
 from deployment import Deployment, Process, is_running, read_answer
 
+from investigator.broker.connection import Broker, Message
 from investigator.broker.credentials import Credentials
 from investigator.config import load_console
 from investigator.console.deployment import create_deployment
 from investigator.console.link import console_link
+from investigator.console.render import Summary
 from investigator.protocol.subjects import ACTIONS, ALL_ACTIONS
 
 
@@ -84,7 +87,9 @@ def test_a_key_that_agents_do_not_trust_is_refused_by_all_with_the_reason(
     stranger = tmp_path / "stranger"
     port = int(load_console(fleet.home).broker.url.rpartition(":")[2])
     create_deployment(stranger, port=port, passphrase=None)
-    shutil.copytree(fleet.home / "broker", stranger / "broker", dirs_exist_ok=True, ignore=shutil.ignore_patterns("store"))
+    shutil.copytree(
+        fleet.home / "broker", stranger / "broker", dirs_exist_ok=True, ignore=shutil.ignore_patterns("store")
+    )
     answer = fleet.ask("file", "--path", str(tree), "--name", "x", home=stranger)
     assert answer.code == 6
     assert answer.summary["states"] == {"refused": 3}
@@ -176,8 +181,8 @@ async def replay_the_newest(fleet: Deployment) -> dict[str, str]:
         answered: dict[str, bytes] = {}
         done = asyncio.Event()
 
-        def hear(message: object) -> None:
-            answered[names[message.subject.rpartition(".")[2]]] = message.data  # type: ignore[attr-defined]
+        def hear(message: Message) -> None:
+            answered[names[message.subject.rpartition(".")[2]]] = message.data
             if len(answered) == 2:
                 done.set()
 
@@ -186,6 +191,58 @@ async def replay_the_newest(fleet: Deployment) -> dict[str, str]:
         await broker.publish(f"mig.action.agent.{ids['db-1']}.{action}", newest.data)
         await asyncio.wait_for(done.wait(), 20)
     return {name: open_refusal(fleet, payload, action, ids[name]) for name, payload in answered.items()}
+
+
+def test_a_copy_without_signatures_that_comes_first_does_not_pass_for_the_actions_refusal(
+    fleet: Deployment, tree: Path
+) -> None:
+    """Another agent has read the action and plays it, spoiled, to the others before they have heard the real one."""
+    spoiled = asyncio.run(ask_with_a_spoiled_copy_ahead(fleet, tree))
+    assert spoiled.states == {"found": 3}
+    assert spoiled.dropped == 3
+
+
+async def ask_with_a_spoiled_copy_ahead(fleet: Deployment, tree: Path) -> Summary:
+    from datetime import timedelta
+
+    from investigator.console import investigation
+    from investigator.console.dispatch import Prepared, publish, sign_action, write_action
+    from investigator.console.keys import load_signer
+    from investigator.console.render import renderer
+    from investigator.console.store import Store
+    from investigator.modules import get_module
+    from investigator.protocol.action import Operation
+
+    config = load_console(fleet.home)
+    nested = {"paths": [str(tree)], "names": ["^passwd$"], "options": {"matchall": True}}
+    action = write_action(
+        name="spoiled",
+        target="all",
+        operations=[Operation(module="file", parameters=get_module("file").from_flags(nested))],
+        now_s=time.time(),
+        life=timedelta(seconds=60),
+        macros={},
+        sealto=None,
+    )
+    prepared = sign_action(action, load_signer(config.signer, lambda: ""))
+
+    async def publish_spoiled_first(prepared: Prepared, broker: Broker, *, now_s: float) -> None:
+        copy = orjson.dumps({"v": 1, "action": prepared.envelope.action, "pgpsignatures": []})
+        await broker.publish(f"mig.action.os.linux.{action.id}", copy)
+        await publish(prepared, broker, now_s=now_s)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(investigation, "publish", publish_spoiled_first)
+        async with console_link(config) as broker, Store(config.store) as store:
+            return await investigation.investigate(
+                prepared,
+                broker,
+                store,
+                renderer("ndjson", show="all", modules=["file"], stdout=io.StringIO(), stderr=io.StringIO()),
+                private_key=None,
+                wait=False,
+                stop=asyncio.Event(),
+            )
 
 
 def open_refusal(fleet: Deployment, payload: bytes, action: str, agent: str) -> str:
@@ -204,9 +261,7 @@ async def stored_actions(fleet: Deployment) -> int:
         return len([stored async for stored in broker.read_stream(ACTIONS, ALL_ACTIONS)])
 
 
-def test_an_agent_that_is_away_is_offline_and_one_that_comes_later_still_answers(
-    alone: Deployment, tree: Path
-) -> None:
+def test_an_agent_that_is_away_is_offline_and_one_that_comes_later_still_answers(alone: Deployment, tree: Path) -> None:
     alone.broker()
     here, away = alone.agents("here", "away")
     away.signal(signal.SIGTERM)
@@ -308,7 +363,9 @@ def test_an_agent_that_is_killed_while_it_works_answers_when_it_is_back_and_runs
     agent = alone.agent("only")
     endless = tmp_path / "deep"
     (endless / "a").mkdir(parents=True)
-    asking = start_asking(alone, "-t", "all", "--wait", "-e", "45s", "file", "-path", "/usr", "-content", "no such text anywhere[0-9]{9}x")
+    asking = start_asking(
+        alone, "-t", "all", "--wait", "-e", "45s", "file", "-path", "/usr", "-content", "no such text anywhere[0-9]{9}x"
+    )
     agent_is_working(agent)
     agent.signal(signal.SIGKILL)
     agent.wait()
@@ -325,8 +382,6 @@ def asking_output(asking: Process) -> bytes:
 
 def agent_is_working(agent: Process) -> None:
     """Until the agent's fork server has a worker: seen in the kernel's own list of children."""
-    import time
-
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         for server in children(agent.pid):

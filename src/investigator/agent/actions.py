@@ -98,7 +98,7 @@ class Actions:
             self._judged[mark] = subject
             self._admitted(verdict)
         else:
-            self._refused(verdict, action_id, subject=subject, live=live)
+            self._refused(verdict, action_id, raw, subject=subject, live=live)
 
     def report_unfinished(self) -> None:
         """Answer for what was running when the agent ended: it does not run again."""
@@ -143,7 +143,7 @@ class Actions:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    def _refused(self, refusal: Refusal, action_id: str, *, subject: str, live: bool) -> None:
+    def _refused(self, refusal: Refusal, action_id: str, raw: bytes, *, subject: str, live: bool) -> None:
         routine = refusal.code == "not-targeted" and not subject.startswith("mig.action.agent.")
         if routine or (refusal.code == "replayed" and not live):
             # subjects only route: an agent outside the target was not asked, and one that ran it has answered
@@ -154,7 +154,8 @@ class Actions:
             return
         reason = one_line(refusal.reason, at_most=MAX_REASON_CHARACTERS)
         _log.warning("action %s refused: %s: %s", action_id, refusal.code, reason)
-        outcome = self._outcome("refused", code=refusal.code, reason=reason)
+        envelope = hashlib.sha256(raw).hexdigest()
+        outcome = self._outcome("refused", code=refusal.code, reason=reason, envelope=envelope)
         # `sealto` of bytes that no trusted key signed is never used
         sealto = refusal.action.sealto if refusal.action is not None else None
         self._post(outcome, action_id, refusal.digest, sealto)
@@ -203,7 +204,8 @@ class Actions:
 
     async def _run_one(self, operation: Operation, deadline_s: float) -> Ran:
         try:
-            parameters = operation.opened()
+            # compressed ones may be 64 MiB of JSON, which the loop must not wait for
+            parameters = await asyncio.to_thread(operation.opened) if operation.is_compressed else operation.parameters
         except BadInput as error:
             return Ran(state="failed", code="bad-parameters", result=Result.failed(str(error)))
         try:
@@ -229,6 +231,7 @@ class Actions:
         *,
         code: str = "",
         reason: str = "",
+        envelope: str = "",
         results: list[Result] | None = None,
         started_s: float | None = None,
     ) -> Outcome:
@@ -238,6 +241,7 @@ class Actions:
             name=self._name,
             code=code,
             reason=one_line(reason, at_most=MAX_REASON_CHARACTERS),
+            envelope=envelope,
             results=results or [],
             started_s=started_s or now_s,
             finished_s=now_s,

@@ -19,6 +19,9 @@ CREATE TABLE IF NOT EXISTS outbox (id TEXT PRIMARY KEY, subject TEXT NOT NULL, p
 _WHAT: Final = "the outbox"
 MAX_OUTBOX_BYTES: Final = 512 << 20
 """What a host gives to results that no broker takes; beyond it new ones are refused, and that is answered."""
+SMALL_BYTES: Final = 16 << 10
+RESERVED_BYTES: Final = 8 << 20
+"""For small answers, such as that a large one did not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,8 @@ class Outbox:
         letters = [Letter(hashlib.sha256(payload).hexdigest(), subject, payload) for payload in payloads]
         with transaction(self._database, _WHAT):
             (size,) = self._database.execute("SELECT coalesce(sum(length(payload)), 0) FROM outbox").fetchone()
-            if size + sum(map(len, payloads)) > MAX_OUTBOX_BYTES:
+            new = sum(map(len, payloads))
+            if size + new > MAX_OUTBOX_BYTES + (RESERVED_BYTES if new <= SMALL_BYTES else 0):
                 raise DeploymentError(f"the outbox is full: {size:,} bytes wait for the broker")
             self._database.executemany(
                 "INSERT OR IGNORE INTO outbox VALUES (?, ?, ?)",

@@ -37,6 +37,8 @@ class Collection:
 
     action: Action
     digest: str
+    envelope: str
+    """SHA-256 of the envelope as it was published."""
     broker: Broker
     store: Store
     inventory: Inventory
@@ -182,6 +184,8 @@ class Collection:
             # bytes that no trusted key signed are refused in the open: their `sealto` was not believed
             if outcome is not None and head.sealto != self.action.sealto and outcome.state != "refused":
                 raise BadFrame("it is sealed to another key than was asked")
+            if outcome is not None and outcome.state == "refused" and outcome.envelope != self.envelope:
+                raise BadFrame("it refuses a copy that was not sent from here")
         except (Refused, BadInput) as error:
             self._drop(agent, error)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Coroutine
 from typing import Any, Protocol
@@ -57,9 +58,7 @@ async def investigate(
     started = time.monotonic()
     targeted, collection = await _open(prepared, broker, store, audience, private_key)
     expected = awaited(targeted, utc(time.time()))
-    await store.keep_action(
-        prepared.action.id, prepared.action.name, prepared.envelope, published_s=time.time()
-    )
+    await store.keep_action(prepared.action.id, prepared.action.name, prepared.envelope, published_s=time.time())
     await collection.listen()
     await publish(prepared, broker, now_s=time.time())
     audience.started(prepared.action, targeted=len(targeted), expected=len(expected))
@@ -110,6 +109,7 @@ async def _open(
     collection = Collection(
         action=prepared.action,
         digest=prepared.envelope.digest,
+        envelope=hashlib.sha256(prepared.envelope.encode()).hexdigest(),
         broker=broker,
         store=store,
         inventory=inventory,

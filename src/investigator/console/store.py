@@ -67,10 +67,7 @@ class Store:
         """Keep (agent id, payload) pairs; the same one twice is kept once."""
         await self._write(
             "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)",
-            [
-                (hashlib.sha256(payload).hexdigest(), action_id, agent, payload)
-                for agent, payload in answers
-            ],
+            [(hashlib.sha256(payload).hexdigest(), action_id, agent, payload) for agent, payload in answers],
         )
 
     async def keep_states(self, action_id: str, states: Mapping[str, str]) -> None:

@@ -87,18 +87,18 @@ class Keyring:
         broken = dict(unreadable or {})
         trusted: dict[str, Certificate] = {}
         revocations: dict[str, list[Signature]] = {}
-        for name in sorted({*files, *broken}):
-            if name not in broken:
-                revocations[name], nothing_else = key_revocations(files[name])
-                if nothing_else:
-                    continue
-                try:
-                    trusted[name] = _unclaimed(read_certificate(files[name]), trusted)
-                except SignatureRefused as reason:
-                    broken[name] = str(reason)
-            if name in broken and name in before and not _claimed(before[name], trusted):
+        for name in sorted(files):
+            revocations[name], nothing_else = key_revocations(files[name])
+            if nothing_else:
+                continue
+            try:
+                trusted[name] = _unclaimed(read_certificate(files[name]), trusted)
+            except SignatureRefused as reason:
+                broken[name] = str(reason)
+        good = set(trusted)
+        for name in sorted(broken):
+            if name in before and not _claimed(before[name], trusted):
                 trusted[name] = before[name]
-        good = trusted.keys() - broken.keys()
         for name, certificate in trusted.items():
             trusted[name] = _revoked(certificate, revocations, good)
         return cls(policy or Policy(), trusted, sorted(broken.items()))

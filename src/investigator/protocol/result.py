@@ -43,6 +43,9 @@ class Outcome(msgspec.Struct, kw_only=True, frozen=True):
     code: str = ""
     """Why it failed, timed out or was refused: docs/protocol.md lists the codes."""
     reason: str = ""
+    envelope: str = ""
+    """With a refusal, SHA-256 of the envelope that is refused: a copy with its signatures cut off has the action's digest
+    too, and must not pass for the action's refusal."""
     results: list[Result] = []
     started_s: float = 0.0
     finished_s: float = 0.0

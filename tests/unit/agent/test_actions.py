@@ -308,6 +308,7 @@ async def test_operations_come_to_one_state_with_each_ones_result(
 async def test_compressed_parameters_are_opened_after_the_gate_and_bad_ones_are_an_answer(scene: Scene) -> None:
     bad = [{"module": "netstat", "parameters": "no gzip", "is_compressed": True}]
     await scene.hear(signed(action(operations=bad)))
+    await asyncio.gather(*scene.actions._running)  # they are opened in a thread
     assert scene.said() == [("failed", "bad-parameters")]
     assert scene.runner.ran == []
 
@@ -372,7 +373,8 @@ async def test_a_result_that_is_too_large_is_answered_as_such(scene: Scene, monk
 async def test_a_result_that_does_not_fit_in_the_outbox_is_answered_as_such(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outboxes, "MAX_OUTBOX_BYTES", 1500)
+    monkeypatch.setattr(outboxes, "MAX_OUTBOX_BYTES", 0)  # full: only the room for small answers is left
+    monkeypatch.setattr(outboxes, "SMALL_BYTES", 1500)
     scene.runner.ends = {"netstat": Ran(state="done", code="", result=Result(success=True, elements="x" * 2000))}
     await scene.hear(signed())
     assert scene.said() == [("failed", "outbox")]
@@ -382,6 +384,7 @@ async def test_an_answer_that_could_not_be_kept_at_all_is_made_up_for_at_the_nex
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outboxes, "MAX_OUTBOX_BYTES", 10)
+    monkeypatch.setattr(outboxes, "RESERVED_BYTES", 0)
     await scene.hear(signed())
     assert scene.said() == []
     monkeypatch.undo()

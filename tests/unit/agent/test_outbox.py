@@ -64,6 +64,7 @@ def test_a_letters_id_is_that_of_its_exact_bytes_and_the_same_letter_waits_once(
 
 def test_what_does_not_fit_is_refused_whole_and_smaller_letters_still_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outboxes, "MAX_OUTBOX_BYTES", 10)
+    monkeypatch.setattr(outboxes, "RESERVED_BYTES", 0)
     outbox = Outbox(open_database(None))
     outbox.add(SUBJECT, [b"12345"])
     with pytest.raises(DeploymentError, match="the outbox is full: 5 bytes wait"):

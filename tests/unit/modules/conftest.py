@@ -25,7 +25,8 @@ class FileSearches:
         searches = {label: {"paths": [self.folder], **search} for label, search in searches.items()}
         parameters = load_parameters(MODULE, {"searches": searches})
         result = MODULE.run(parameters, Context(**context))
-        return orjson.loads(orjson.dumps(msgspec.structs.asdict(result)))
+        shown: dict[str, Any] = orjson.loads(orjson.dumps(msgspec.structs.asdict(result)))
+        return shown
 
     def ask(self, **search: Any) -> dict[str, Any]:
         """The result of one search, matchall unless it says otherwise."""
@@ -43,5 +44,11 @@ class FileSearches:
 
 
 @pytest.fixture
-def searches(tmp_path):
+def searches(tmp_path: Any) -> Any:
     return FileSearches(str(tmp_path))
+
+
+@pytest.fixture(scope="session")
+def searches_in() -> type[FileSearches]:
+    """For tests that build their own folder."""
+    return FileSearches

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ S = 1_000_000_000
         ("0.000000001s", 1), ("2562047h47m16.854775807s", MAX_NS), ("1ns", 1),
     ],
 )  # fmt: skip
-def test_a_duration_is_read_as_go_reads_it(text, ns):
+def test_a_duration_is_read_as_go_reads_it(text: Any, ns: Any) -> None:
     assert parse_duration(text) == ns
 
 
@@ -47,7 +48,7 @@ def test_a_duration_is_read_as_go_reads_it(text, ns):
         "1S",
     ],
 )
-def test_what_is_no_duration_is_refused_with_the_text(text):
+def test_what_is_no_duration_is_refused_with_the_text(text: Any) -> None:
     with pytest.raises(BadInput, match="invalid duration"):
         parse_duration(text)
 
@@ -60,17 +61,17 @@ def test_what_is_no_duration_is_refused_with_the_text(text):
         (S + 1, "1.000000001s"),
     ],
 )  # fmt: skip
-def test_a_duration_is_printed_as_go_prints_it(ns, text):
+def test_a_duration_is_printed_as_go_prints_it(ns: Any, text: Any) -> None:
     assert duration_text(ns) == text
 
 
 @given(st.integers(-MAX_NS, MAX_NS))
-def test_what_is_printed_is_read_back(ns):
+def test_what_is_printed_is_read_back(ns: Any) -> None:
     assert parse_duration(duration_text(ns)) == ns
 
 
 @given(st.text(max_size=20))
-def test_any_text_is_a_duration_or_bad_input(text):
+def test_any_text_is_a_duration_or_bad_input(text: Any) -> None:
     with contextlib.suppress(BadInput):
         assert abs(parse_duration(text)) <= MAX_NS
 
@@ -85,17 +86,17 @@ def test_any_text_is_a_duration_or_bad_input(text):
         (-62_198_755_200 * S, "-001-01-01 00:00:00 +0000 UTC".replace("-001", "-0001")),
     ],
 )
-def test_a_time_is_printed_in_utc_with_what_fraction_it_has(ns, text):
+def test_a_time_is_printed_in_utc_with_what_fraction_it_has(ns: Any, text: Any) -> None:
     assert utc_text(ns) == text
 
 
 @given(st.integers(-(2**63) * S, 2**63 * S))
-def test_any_time_that_a_file_system_stores_is_printed(ns):
+def test_any_time_that_a_file_system_stores_is_printed(ns: Any) -> None:
     assert utc_text(ns).endswith(" +0000 UTC")
 
 
 @given(st.datetimes(timezones=st.just(dt.UTC)))
-def test_times_agree_with_the_calendar(moment):
+def test_times_agree_with_the_calendar(moment: Any) -> None:
     seconds = int((moment.replace(microsecond=0) - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)).total_seconds())
     shown = utc_text(seconds * S + moment.microsecond * 1000)
     assert shown.startswith(moment.strftime(f"{moment.year:04}-%m-%d %H:%M:%S"))

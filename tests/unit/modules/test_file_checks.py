@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ DAY_S = 86_400
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Any) -> Any:
     for name, text in {"a.txt": "root:x\nuser:y\n", "b.txt": "user:y\n", "c.sql": "INSERT\n", "empty": ""}.items():
         (tmp_path / name).write_text(text)
     return tmp_path
@@ -55,7 +56,9 @@ def folder(tmp_path):
         ({}, []),
     ],
 )
-def test_under_matchall_a_file_matches_when_all_checks_hold(folder, searches, search, found):
+def test_under_matchall_a_file_matches_when_all_checks_hold(
+    folder: Any, searches: Any, search: Any, found: Any
+) -> None:
     assert searches.find(**search) == found
 
 
@@ -65,14 +68,14 @@ HASHES = ["md5", "sha1", ("sha2", "sha256"), ("sha2", "sha384"), ("sha2", "sha51
 
 @pytest.mark.parametrize("kind", HASHES)
 @pytest.mark.parametrize("case", [str.lower, str.upper])
-def test_hashes_of_every_kind_are_found_in_any_case(folder, searches, kind, case):
+def test_hashes_of_every_kind_are_found_in_any_case(folder: Any, searches: Any, kind: Any, case: Any) -> None:
     field, algorithm = kind if isinstance(kind, tuple) else (kind, kind)
     digest = hashlib.new(algorithm, b"INSERT\n").hexdigest()
     assert searches.find(**{field: [case(digest)]}) == ["c.sql"]
     assert searches.find(**{field: [case(digest)], "options": {"mismatch": [field]}}) == ["a.txt", "b.txt", "empty"]
 
 
-def test_two_hashes_of_one_kind_never_hold_together(folder, searches):
+def test_two_hashes_of_one_kind_never_hold_together(folder: Any, searches: Any) -> None:
     digests = [hashlib.md5(text).hexdigest() for text in (b"INSERT\n", b"user:y\n")]
     assert searches.find(md5=digests) == []
     assert searches.find(md5=digests, options={"mismatch": ["md5"]}) == ["a.txt", "empty"]
@@ -81,7 +84,7 @@ def test_two_hashes_of_one_kind_never_hold_together(folder, searches):
 @pytest.mark.parametrize(
     "content", [{"contents": ["!^root:"]}, {"contents": ["^root:"], "options": {"mismatch": ["content"]}}]
 )
-def test_an_inverted_content_and_a_hash_hold_together(folder, searches, content):
+def test_an_inverted_content_and_a_hash_hold_together(folder: Any, searches: Any, content: Any) -> None:
     assert searches.find(sha1=[hashlib.sha1(b"INSERT\n").hexdigest()], **content) == ["c.sql"]
 
 
@@ -90,14 +93,16 @@ def test_an_inverted_content_and_a_hash_hold_together(folder, searches, content)
     [(60, "<1d", True), (2 * DAY_S, "<1d", False), (2 * DAY_S, ">1d", True), (60, ">1d", False), (-DAY_S, "<1m", True), (-DAY_S, ">1m", False),
      (7200, ">1h", True), (7200, "<1h", False), (90, ">1m", True), (90, "<2m", True), (DAY_S, "<1d", False), (DAY_S, ">1d", False)],
 )  # fmt: skip
-def test_times_are_before_or_after_the_moment_so_long_before_the_run(folder, searches, age_s, value, holds):
+def test_times_are_before_or_after_the_moment_so_long_before_the_run(
+    folder: Any, searches: Any, age_s: Any, value: Any, holds: Any
+) -> None:
     now = 1_700_000_000
     os.utime(folder / "a.txt", (now, now - age_s))
     result = searches.run({"s1": {"names": ["^a"], "mtimes": [value], "options": {"matchall": True}}}, now=float(now))
     assert result["foundanything"] is holds
 
 
-def test_modes_are_matched_as_text_and_can_be_inverted(folder, searches):
+def test_modes_are_matched_as_text_and_can_be_inverted(folder: Any, searches: Any) -> None:
     (folder / "a.txt").chmod(0o4755)
     for name in ("b.txt", "c.sql", "empty"):
         (folder / name).chmod(0o640)
@@ -112,12 +117,12 @@ def test_modes_are_matched_as_text_and_can_be_inverted(folder, searches):
     [(0o100644, "-rw-r--r--"), (0o104755, "urwxr-xr-x"), (0o107711, "ugtrwx--x--x"), (0o041777, "dtrwxrwxrwx"), (0o020666, "Dcrw-rw-rw-"),
      (0o060660, "Drw-rw----"), (0o010644, "prw-r--r--"), (0o140755, "Srwxr-xr-x"), (0o100000, "----------")],
 )  # fmt: skip
-def test_mode_strings_are_gos(mode, text):
+def test_mode_strings_are_gos(mode: Any, text: Any) -> None:
     assert mode_text(mode) == text
 
 
 @given(st.integers(0, 0o7777))
-def test_mode_strings_agree_with_the_systems_on_the_nine_places(bits):
+def test_mode_strings_agree_with_the_systems_on_the_nine_places(bits: Any) -> None:
     plain = stat.filemode(stat.S_IFREG | (bits & 0o777))
     assert mode_text(stat.S_IFREG | bits)[-9:] == plain[1:]
 
@@ -128,14 +133,14 @@ def test_mode_strings_agree_with_the_systems_on_the_nine_places(bits):
     st.sampled_from(["", "k", "m", "g", "t"]),
     st.integers(0, 2**62),
 )
-def test_sizes_are_inclusive_in_powers_of_1024(sign, number, unit, size):
+def test_sizes_are_inclusive_in_powers_of_1024(sign: Any, number: Any, unit: Any, size: Any) -> None:
     bound = number * 1024 ** ["", "k", "m", "g", "t"].index(unit)
     (check,) = make_plan("s1", Search(paths=["/"], sizes=[f"{sign}{number}{unit}"])).cheap
     status = os.stat_result((0o100644, 0, 0, 0, 0, 0, size, 0, 0, 0))
     assert check.holds(status, 0) == {"<": size <= bound, ">": size >= bound, "": size == bound}[sign]
 
 
-def test_under_matchany_each_check_reports_its_own_files_in_migs_order(folder, searches):
+def test_under_matchany_each_check_reports_its_own_files_in_migs_order(folder: Any, searches: Any) -> None:
     digest = hashlib.md5(b"INSERT\n").hexdigest()
     result = searches.run(
         {
@@ -162,6 +167,6 @@ def test_under_matchany_each_check_reports_its_own_files_in_migs_order(folder, s
     assert result["statistics"]["totalhits"] == 4
 
 
-def test_mismatch_content_works_under_matchany(folder, searches):
+def test_mismatch_content_works_under_matchany(folder: Any, searches: Any) -> None:
     result = searches.run({"s1": {"contents": ["^root:"], "options": {"mismatch": ["content"]}}})
     assert searches.files(result) == ["b.txt", "c.sql", "empty"]

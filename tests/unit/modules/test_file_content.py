@@ -1,6 +1,7 @@
 """The block engine against the definition: split into lines, judge each with RE2."""
 
 import io
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -97,7 +98,7 @@ class Bytes:
 @example(r"\S\s", b"a\nb")
 @example("x", b"x\r")
 @example("x$", b"x\r")
-def test_blocks_find_what_the_definition_finds(pattern, data):
+def test_blocks_find_what_the_definition_finds(pattern: Any, data: Any) -> None:
     judge = compiled(pattern)
     if judge is None:
         return
@@ -109,7 +110,7 @@ def test_blocks_find_what_the_definition_finds(pattern, data):
 
 @settings(max_examples=500, deadline=None)
 @given(PATTERNS, st.lists(TEXTS, min_size=1, max_size=6))
-def test_the_superset_never_misses_a_line_wherever_it_stands_in_a_block(pattern, chunks):
+def test_the_superset_never_misses_a_line_wherever_it_stands_in_a_block(pattern: Any, chunks: Any) -> None:
     judge, program = compiled(pattern), compile_superset(superset(pattern))
     if judge is None or program is None:
         return
@@ -124,7 +125,7 @@ def test_the_superset_never_misses_a_line_wherever_it_stands_in_a_block(pattern,
 
 @settings(max_examples=300, deadline=None)
 @given(PATTERNS, TEXTS, st.integers(1, 5))
-def test_it_does_not_matter_in_what_portions_a_file_comes(pattern, data, most):
+def test_it_does_not_matter_in_what_portions_a_file_comes(pattern: Any, data: Any, most: Any) -> None:
     judge = compiled(pattern)
     if judge is None:
         return
@@ -134,7 +135,7 @@ def test_it_does_not_matter_in_what_portions_a_file_comes(pattern, data, most):
 
 
 @pytest.fixture
-def small_blocks(monkeypatch):
+def small_blocks(monkeypatch: Any) -> None:
     """Buffers of 96 bytes that overlap by 32, so that every text has long lines."""
     monkeypatch.setattr(reading, "BUFFER_BYTES", 96)
     monkeypatch.setattr(reading, "_KEEP_BYTES", 32 + 16)
@@ -166,7 +167,7 @@ FILLERS = st.sampled_from(
 
 @settings(max_examples=500, deadline=None)
 @given(st.sampled_from(SHORT_PATTERNS), st.lists(PIECES | FILLERS | FILLERS, min_size=3, max_size=20), st.booleans())
-def test_lines_longer_than_the_buffer_are_judged_as_one(pattern, pieces, every):
+def test_lines_longer_than_the_buffer_are_judged_as_one(pattern: Any, pieces: Any, every: Any) -> None:
     data = b"".join(pieces)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reading, "BUFFER_BYTES", 96)
@@ -177,28 +178,28 @@ def test_lines_longer_than_the_buffer_are_judged_as_one(pattern, pieces, every):
 
 
 @pytest.mark.parametrize(("pattern", "unsure"), [("a.*b", True), ("ab", False), ("^a.*b", True)])
-def test_a_match_that_a_long_line_may_hide_is_admitted(small_blocks, pattern, unsure):
+def test_a_match_that_a_long_line_may_hide_is_admitted(small_blocks: Any, pattern: Any, unsure: Any) -> None:
     scan = ask(LinePattern(pattern), b"x" * 1000, every=False)
     assert (scan.answer, scan.unsure) == (False, unsure)
 
 
-def test_a_found_match_is_certain_whatever_the_line(small_blocks):
+def test_a_found_match_is_certain_whatever_the_line(small_blocks: Any) -> None:
     scan = ask(LinePattern("a.*b"), b"x" * 1000 + b"a--b" + b"x" * 1000, every=False)
     assert (scan.answer, scan.unsure) == (True, False)
 
 
 @pytest.mark.parametrize("size", [content.EXACT_LINE_BYTES - 8, content.EXACT_LINE_BYTES])
-def test_a_line_of_a_mebibyte_is_judged_whole(size):
+def test_a_line_of_a_mebibyte_is_judged_whole(size: Any) -> None:
     scan = ask(LinePattern("^a.*b$"), b"a" + b"x" * (size - 2) + b"b\r\n", every=False)
     assert scan.answer is True
 
 
-def test_a_line_beyond_64_kib_does_not_end_the_file():
+def test_a_line_beyond_64_kib_does_not_end_the_file() -> None:
     data = b"x" * 70_000 + b"\nneedle\n"
     assert ask(LinePattern("^needle$"), data, every=False).answer is True
 
 
-def test_what_the_rewriting_does_not_know_is_judged_line_by_line():
+def test_what_the_rewriting_does_not_know_is_judged_line_by_line() -> None:
     assert superset(r"a\Cb") is None
     assert ask(LinePattern(r"a\Cb"), b"x\na-b\n", every=False).answer is True
 
@@ -207,7 +208,7 @@ def test_what_the_rewriting_does_not_know_is_judged_line_by_line():
     ("pattern", "short"),
     [("abc", True), ("a?b", True), ("[ab]c", True), ("a*", False), ("a{3}", False), ("a{", True), (r"\C", False)],
 )
-def test_the_length_of_matches_is_known_where_nothing_repeats(pattern, short):
+def test_the_length_of_matches_is_known_where_nothing_repeats(pattern: Any, short: Any) -> None:
     assert is_short(pattern, 64) is short
 
 
@@ -217,7 +218,7 @@ def test_the_length_of_matches_is_known_where_nothing_repeats(pattern, short):
 @example("k$", [b"k\r", b"k"])
 @example("(?i)k", ["\u212a".encode(), b"K", b"x"])
 @example("[^a]", [b"\xff", b"a", b"b", b"c"])
-def test_names_joined_are_matched_as_each_alone(pattern, names):
+def test_names_joined_are_matched_as_each_alone(pattern: Any, names: Any) -> None:
     try:
         judge = NamePattern(pattern)
     except BadRegex:
@@ -239,5 +240,7 @@ def test_names_joined_are_matched_as_each_alone(pattern, names):
         (r"\bx\b", True),
     ],
 )
-def test_what_needs_no_judge_is_known(pattern, exact):
-    assert superset(pattern, cr=False).exact is exact
+def test_what_needs_no_judge_is_known(pattern: Any, exact: Any) -> None:
+    rewritten = superset(pattern, cr=False)
+    assert rewritten is not None
+    assert rewritten.exact is exact

@@ -1,5 +1,7 @@
 """What the file module takes, from JSON and from flags, and what it refuses: one line, with the parameter's name."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -9,19 +11,19 @@ from investigator.modules.file import MODULE
 from investigator.modules.interface import load_parameters
 
 
-def load(search, *, local=False, label="s1"):
+def load(search: Any, *, local: Any = False, label: Any = "s1") -> Any:
     return load_parameters(MODULE, {"searches": {label: search}}, local=local)
 
 
-def test_the_catalogue_has_it():
+def test_the_catalogue_has_it() -> None:
     assert get_module("file") is MODULE
 
 
-def test_no_search_at_all_is_valid():
+def test_no_search_at_all_is_valid() -> None:
     assert load_parameters(MODULE, {"searches": {}}).searches == {}
 
 
-def test_only_paths_are_required_and_absent_options_are_false_and_without_limit():
+def test_only_paths_are_required_and_absent_options_are_false_and_without_limit() -> None:
     options = load({"paths": ["/srv"]}).searches["s1"].options
     assert (options.matchall, options.macroal, options.maxdepth, options.matchlimit, options.maxerrors) == (
         False,
@@ -32,7 +34,7 @@ def test_only_paths_are_required_and_absent_options_are_false_and_without_limit(
     )
 
 
-def test_null_counts_as_absent_as_mig_writes_it():
+def test_null_counts_as_absent_as_mig_writes_it() -> None:
     lists = ["contents", "names", "sizes", "modes", "mtimes", "md5", "sha1", "sha2", "sha3", "regexes"]
     search = load(
         {"paths": ["/srv"], **dict.fromkeys(lists), "options": {"mismatch": None, "matchlimit": None}}
@@ -41,7 +43,7 @@ def test_null_counts_as_absent_as_mig_writes_it():
     assert load({"paths": ["/srv"], "options": None}).searches["s1"].options.mismatch == []
 
 
-def test_whole_floats_are_numbers_as_in_json():
+def test_whole_floats_are_numbers_as_in_json() -> None:
     assert load({"paths": ["/srv"], "options": {"maxdepth": 3.0}}).searches["s1"].options.maxdepth == 3
 
 
@@ -72,7 +74,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("search", "says"), REFUSED)
-def test_what_cannot_run_is_refused_in_one_line_that_names_the_parameter(search, says):
+def test_what_cannot_run_is_refused_in_one_line_that_names_the_parameter(search: Any, says: Any) -> None:
     with pytest.raises(BadInput) as caught:
         load(search)
     assert says in str(caught.value)
@@ -80,18 +82,18 @@ def test_what_cannot_run_is_refused_in_one_line_that_names_the_parameter(search,
 
 
 @pytest.mark.parametrize("label", ["", "x" * 65, "a\nb"])
-def test_a_label_has_up_to_64_characters_and_no_newline(label):
+def test_a_label_has_up_to_64_characters_and_no_newline(label: Any) -> None:
     with pytest.raises(BadParameters, match="label"):
         load({"paths": ["/srv"]}, label=label)
     assert load({"paths": ["/srv"]}, label="any thing: éß " * 4)
 
 
 @pytest.mark.parametrize("path", ["/srv", r"C:\Windows\System32", "C:/Windows", r"\\host\share\x"])
-def test_a_path_that_is_absolute_on_some_platform_may_be_sent(path):
+def test_a_path_that_is_absolute_on_some_platform_may_be_sent(path: Any) -> None:
     assert load({"paths": [path]})
 
 
-def test_a_relative_path_is_for_this_machine_only():
+def test_a_relative_path_is_for_this_machine_only() -> None:
     assert load({"paths": ["srv", "."]}, local=True)
 
 
@@ -99,22 +101,22 @@ def test_a_relative_path_is_for_this_machine_only():
     ("kind", "digits"),
     [("md5", 32), ("sha1", 40), *(("sha2", n) for n in (64, 96, 128)), *(("sha3", n) for n in (56, 64, 96, 128))],
 )
-def test_hashes_are_hex_in_any_case_of_the_lengths_that_exist(kind, digits):
+def test_hashes_are_hex_in_any_case_of_the_lengths_that_exist(kind: Any, digits: Any) -> None:
     assert load({"paths": ["/srv"], kind: ["aB" * (digits // 2)]})
 
 
 @pytest.mark.parametrize("value", ["<106751d", ">2562047h", "<1m", ">0d"])
-def test_periods_up_to_gos_longest_are_taken(value):
+def test_periods_up_to_gos_longest_are_taken(value: Any) -> None:
     assert load({"paths": ["/srv"], "mtimes": [value]})
 
 
-def test_a_regular_expression_says_where_it_breaks():
+def test_a_regular_expression_says_where_it_breaks() -> None:
     with pytest.raises(BadRegex) as caught:
         load({"paths": ["/srv"], "names": ["ab)"]})
     assert caught.value.pattern == "ab)"
 
 
-def test_flags_become_one_search_called_s1():
+def test_flags_become_one_search_called_s1() -> None:
     made = MODULE.from_flags({"paths": ["/etc"], "names": ["^a"], "options": {"matchall": True, "maxdepth": 1000}})
     assert made == {
         "searches": {"s1": {"paths": ["/etc"], "names": ["^a"], "options": {"matchall": True, "maxdepth": 1000}}}
@@ -123,20 +125,20 @@ def test_flags_become_one_search_called_s1():
 
 
 @pytest.mark.parametrize("matchall", [True, False])
-def test_matchany_wins_over_matchall(matchall):
+def test_matchany_wins_over_matchall(matchall: Any) -> None:
     made = MODULE.from_flags({"paths": ["/etc"], "options": {"matchall": matchall, "matchany": True}})
     assert made["searches"]["s1"]["options"] == {"matchall": False}
 
 
-def test_verbose_asks_the_worker_to_talk():
+def test_verbose_asks_the_worker_to_talk() -> None:
     made = MODULE.from_flags({"paths": ["/etc"], "options": {"verbose": True, "matchany": False}})
     assert made["searches"]["s1"]["options"] == {"debug": "print"}
 
 
-def test_every_flag_of_mig_is_declared_with_the_command_lines_default():
+def test_every_flag_of_mig_is_declared_with_the_command_lines_default() -> None:
     declared = {}
 
-    def walk(info):
+    def walk(info: Any) -> None:
         for item in info.fields:
             kind = item.type
             while isinstance(kind, msgspec.inspect.Metadata):

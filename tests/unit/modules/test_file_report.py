@@ -4,12 +4,16 @@ import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from investigator.modules.file import MODULE
-from investigator.modules.file.opening import on_one_line
+from investigator.modules.file.opening import on_one_line, path_bytes, path_text
 from investigator.modules.interface import load_parameters
 
 MTIME_S = 1_577_934_245
@@ -18,7 +22,7 @@ PLAIN = {"maxdepth": 0, "maxerrors": 0, "matchall": False, "macroal": False, "mi
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Any) -> Any:
     for name in ("a.sql", "b.txt"):
         (tmp_path / name).write_text("INSERT\n")
         (tmp_path / name).chmod(0o644)
@@ -26,11 +30,11 @@ def folder(tmp_path):
     return tmp_path
 
 
-def lines(result, *, everything):
+def lines(result: Any, *, everything: Any) -> Any:
     return list(MODULE.lines(result, everything=everything))
 
 
-def test_a_matchall_element_has_the_whole_search_with_the_limits_0(folder, searches):
+def test_a_matchall_element_has_the_whole_search_with_the_limits_0(folder: Any, searches: Any) -> None:
     asked = {
         "description": "dumps",
         "paths": [f"{folder}/./"],
@@ -49,21 +53,21 @@ def test_a_matchall_element_has_the_whole_search_with_the_limits_0(folder, searc
     assert (result["foundanything"], result["success"], result["errors"]) == (True, True, None)
 
 
-def test_options_that_are_set_are_reported(folder, searches):
+def test_options_that_are_set_are_reported(folder: Any, searches: Any) -> None:
     options = {"returnsha256": True, "decompress": True, "debug": "print"}
     (element, _) = searches.ask(names=["."], options=options)["elements"]["s1"]
     assert options.items() <= element["search"]["options"].items()
     assert element["fileinfo"]["sha256"] == hashlib.sha256(b"INSERT\n").hexdigest().upper()
 
 
-def test_nothing_found_is_one_empty_element(folder, searches):
+def test_nothing_found_is_one_empty_element(folder: Any, searches: Any) -> None:
     result = searches.ask(names=["^none$"])
     (element,) = result["elements"]["s1"]
     assert (element["file"], element["fileinfo"], result["foundanything"]) == ("", NO_FILE, False)
     assert element["search"]["names"] == ["^none$"]
 
 
-def test_a_matchany_element_has_one_check_and_the_files_folder(folder, searches):
+def test_a_matchany_element_has_one_check_and_the_files_folder(folder: Any, searches: Any) -> None:
     (folder / "sub").mkdir()
     (folder / "sub/c").write_text("x")
     result = searches.run({"s1": {"names": ["!^[ab]"], "sha1": ["ab" * 20], "options": {"maxdepth": 9}}})
@@ -77,13 +81,13 @@ def test_a_matchany_element_has_one_check_and_the_files_folder(folder, searches)
     }
 
 
-def test_returnsha256_works_under_matchany_too(folder, searches):
+def test_returnsha256_works_under_matchany_too(folder: Any, searches: Any) -> None:
     result = searches.run({"s1": {"names": ["^a"], "sizes": [">1g"], "options": {"returnsha256": True}}})
     assert result["elements"]["s1"][0]["fileinfo"]["sha256"] == hashlib.sha256(b"INSERT\n").hexdigest().upper()
 
 
 @pytest.mark.parametrize(("matchall", "elements"), [(False, None), (True, "")])
-def test_no_check_at_all_matches_nothing_and_is_said(folder, searches, matchall, elements):
+def test_no_check_at_all_matches_nothing_and_is_said(folder: Any, searches: Any, matchall: Any, elements: Any) -> None:
     result = searches.run({"s1": {"options": {"matchall": matchall}}})
     shown = result["elements"]["s1"]
     assert (shown and shown[0]["file"]) == elements
@@ -91,12 +95,12 @@ def test_no_check_at_all_matches_nothing_and_is_said(folder, searches, matchall,
     assert result["foundanything"] is False
 
 
-def test_no_searches_find_nothing(searches):
+def test_no_searches_find_nothing(searches: Any) -> None:
     result = searches.run({})
     assert (result["elements"], result["success"], result["foundanything"], result["errors"]) == ({}, True, False, None)
 
 
-def test_found_only_lines_are_migs(folder, searches):
+def test_found_only_lines_are_migs(folder: Any, searches: Any) -> None:
     shown = f"{folder}/a.sql [lastmodified:2020-01-02 03:04:05 +0000 UTC, mode:-rw-r--r--, size:7"
     result = searches.ask(names=[r"\.sql$"])
     assert lines(result, everything=False) == [f"{shown}] in search 's1'"]
@@ -107,7 +111,7 @@ def test_found_only_lines_are_migs(folder, searches):
     assert lines(result, everything=False) == [rf"{shown}] in search 's1' on checks name='\.sql$'"]
 
 
-def test_all_lines_add_what_was_not_found_errors_and_statistics(folder, searches):
+def test_all_lines_add_what_was_not_found_errors_and_statistics(folder: Any, searches: Any) -> None:
     result = searches.run({"s1": {"paths": [str(folder), "/nowhere"], "names": ["none"], "mtimes": [">999d"]}})
     result["statistics"]["exectime"] = "384.212µs"
     found = f"{folder}/{{}} [lastmodified:2020-01-02 03:04:05 +0000 UTC, mode:-rw-r--r--, size:7] in search 's1' on checks mtime='>999d'"
@@ -122,13 +126,13 @@ def test_all_lines_add_what_was_not_found_errors_and_statistics(folder, searches
     assert lines(result, everything=True)[0] == "0 match found in search 's1'"
 
 
-def test_warnings_are_shown_in_found_only_text_too(folder, searches):
+def test_warnings_are_shown_in_found_only_text_too(folder: Any, searches: Any) -> None:
     (folder / "lnk").symlink_to(".")
     result = searches.ask(paths=[f"{folder}/lnk"], names=["lnk"])
     assert lines(result, everything=False)[-1] == f"warning: {folder}/lnk is a link to {folder} and was not followed"
 
 
-def test_a_failed_result_is_printed_too():
+def test_a_failed_result_is_printed_too() -> None:
     failed = {"foundanything": False, "success": False, "elements": None, "statistics": None, "errors": ["boom"]}
     assert lines(failed, everything=True) == ["boom"]
 
@@ -144,14 +148,32 @@ def test_a_failed_result_is_printed_too():
         (r"/\xe9", r"/\xe9"),
     ],
 )
-def test_a_line_stays_a_line_whatever_the_files_name(path, shown):
+def test_a_line_stays_a_line_whatever_the_files_name(path: Any, shown: Any) -> None:
     assert on_one_line(path) == shown
+
+
+@given(st.binary(max_size=60).map(lambda name: b"/" + name.replace(b"\0", b"")))
+def test_a_results_path_leads_back_to_the_file(path: Any) -> None:
+    assert path_bytes(path_text(path)) == path
+    assert path_text(path).startswith(("/", "$'/"))
+
+
+def test_a_folder_whose_name_is_no_utf8_can_be_searched_by_its_results_path(tmp_path: Any, searches: Any) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    (folder / "x").touch()
+    (found,) = searches.find(names=["x"])
+    (element,) = searches.ask(paths=[found.removesuffix("/x'") + "'"], names=["x"])["elements"]["s1"]
+    assert element["file"] == found == f"$'{tmp_path}/caf\\xe9/x'"
+    assert element["search"]["paths"] == [f"$'{tmp_path}/caf\\xe9'"]
 
 
 @pytest.mark.parametrize("limit", [1, 7, 50])
 @pytest.mark.parametrize("search", [{"names": ["."]}, {"contents": ["x"]}, {"names": ["."], "contents": ["x"]}])
 @pytest.mark.parametrize("matchall", [True, False])
-def test_the_matchlimit_is_the_number_of_hits_and_said(tmp_path, searches, limit, search, matchall):
+def test_the_matchlimit_is_the_number_of_hits_and_said(
+    tmp_path: Any, searches: Any, limit: Any, search: Any, matchall: Any
+) -> None:
     for number in range(120):
         (tmp_path / str(number)).write_text("x\n")
     result = searches.run({"s1": {**search, "options": {"matchlimit": limit, "matchall": matchall}}})
@@ -159,7 +181,7 @@ def test_the_matchlimit_is_the_number_of_hits_and_said(tmp_path, searches, limit
     assert result["errors"] == [f"warning: search 's1' reached its limit of {limit} matches; there may be more"]
 
 
-def test_errors_are_limited_by_the_largest_maxerrors_and_the_rest_counted(tmp_path, searches):
+def test_errors_are_limited_by_the_largest_maxerrors_and_the_rest_counted(tmp_path: Any, searches: Any) -> None:
     for number in range(20):
         (tmp_path / str(number)).symlink_to(f"gone{number}")
     few, more = ({"names": ["."], "options": {"maxerrors": number}} for number in (3, 5))
@@ -170,7 +192,7 @@ def test_errors_are_limited_by_the_largest_maxerrors_and_the_rest_counted(tmp_pa
     assert len(searches.run({"s1": few, "s2": {"names": ["."]}})["errors"]) == 20
 
 
-def test_a_result_that_would_be_too_large_is_cut_counted_and_said(tmp_path, searches):
+def test_a_result_that_would_be_too_large_is_cut_counted_and_said(tmp_path: Any, searches: Any) -> None:
     for number in range(300):
         (tmp_path / f"{number:03}").write_text("")
     result = searches.run({"s1": {"names": ["."], "options": {"matchall": True}}}, result_bytes=(1 << 20) + 20_000)
@@ -196,7 +218,7 @@ print(result.statistics["totalhits"], size, resource.getrusage(resource.RUSAGE_S
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux")
-def test_half_a_million_hits_stay_below_100_mb(tmp_path):
+def test_half_a_million_hits_stay_below_100_mb(tmp_path: Any) -> None:
     for number in range(2000):
         (tmp_path / f"{number:0100}").touch()
     command = [sys.executable, "-c", MANY_HITS, str(tmp_path)]
@@ -207,7 +229,7 @@ def test_half_a_million_hits_stay_below_100_mb(tmp_path):
     assert peak_kib < 100_000
 
 
-def test_privacy_masks_files_errors_and_the_folder_that_matchany_leaks(folder, searches):
+def test_privacy_masks_files_errors_and_the_folder_that_matchany_leaks(folder: Any, searches: Any) -> None:
     (folder / "sub").mkdir()
     (folder / "sub/a").write_text("x")
     asked = {"names": ["^a"], "sizes": ["99"], "paths": [f"{folder}/", "/nowhere"]}
@@ -221,7 +243,7 @@ def test_privacy_masks_files_errors_and_the_folder_that_matchany_leaks(folder, s
     assert MODULE.masked(searches.run({}), load_parameters(MODULE, {"searches": {}}))["errors"] is None
 
 
-def test_debug_tells_the_workers_stderr_what_is_done(folder, searches, capsys):
+def test_debug_tells_the_workers_stderr_what_is_done(folder: Any, searches: Any, capsys: Any) -> None:
     searches.ask(names=["^a"], options={"debug": "print"})
     told = capsys.readouterr().err
     assert f"file: {folder}: 2 files, searches ['s1']" in told

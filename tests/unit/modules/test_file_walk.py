@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import stat
@@ -9,8 +10,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from investigator.modules.file.opening import path_text
 
@@ -19,7 +23,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="what it needs is Lin
 
 
 @pytest.fixture
-def tree(tmp_path):
+def tree(tmp_path: Any) -> Any:
     """1, a/2, a/b/3, a/b/c/4"""
     folder = tmp_path
     for name, below in (("1", "a"), ("2", "b"), ("3", "c"), ("4", None)):
@@ -30,33 +34,35 @@ def tree(tmp_path):
     return tmp_path
 
 
-def texts(result):
+def texts(result: Any) -> Any:
     return result["errors"] or []
 
 
-def counted(result):
+def counted(result: Any) -> Any:
     return {name: value for name, value in result["statistics"].items() if name != "exectime"}
 
 
 @pytest.mark.parametrize(
     ("depth", "found"), [(0, "1234"), (1, "1"), (2, "12"), (3, "123"), (4, "1234"), (1000, "1234")]
 )
-def test_a_root_has_depth_1_and_folders_are_entered_to_maxdepth(tree, searches, depth, found):
+def test_a_root_has_depth_1_and_folders_are_entered_to_maxdepth(
+    tree: Any, searches: Any, depth: Any, found: Any
+) -> None:
     assert "".join(file[-1] for file in searches.find(**ANY, options={"maxdepth": depth})) == "".join(sorted(found))
 
 
-def test_a_root_that_is_a_file_is_evaluated(tree, searches):
+def test_a_root_that_is_a_file_is_evaluated(tree: Any, searches: Any) -> None:
     assert searches.find(paths=[str(tree / "a/2")], **ANY) == ["a/2"]
 
 
-def test_paths_are_cleaned_lexically_and_globs_are_none(tree, searches):
+def test_paths_are_cleaned_lexically_and_globs_are_none(tree: Any, searches: Any) -> None:
     result = searches.ask(paths=[f"{tree}//a/./b/../b/"], **ANY)
     assert searches.files(result) == ["a/b/3", "a/b/c/4"]
     assert result["elements"]["s1"][0]["search"]["paths"] == [f"{tree}/a/b"]
     assert texts(searches.ask(paths=[f"{tree}/*"], **ANY)) == [f"ERROR: open {tree}/*: no such file or directory"]
 
 
-def test_a_relative_path_starts_in_the_askers_folder(tree, searches):
+def test_a_relative_path_starts_in_the_askers_folder(tree: Any, searches: Any) -> None:
     from investigator.modules.file import MODULE
     from investigator.modules.interface import Context, load_parameters
 
@@ -66,24 +72,24 @@ def test_a_relative_path_starts_in_the_askers_folder(tree, searches):
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_overlapping_roots_repeat_no_result_but_count_again(tree, searches, order):
+def test_overlapping_roots_repeat_no_result_but_count_again(tree: Any, searches: Any, order: Any) -> None:
     roots = [str(tree), str(tree / "a/b"), str(tree / "a/b/3")][::order]
     result = searches.ask(paths=roots, **ANY)
     assert searches.files(result) == ["1", "a/2", "a/b/3", "a/b/c/4"]
     assert counted(result) == {"filescount": 4 + 2 + 1, "openfailed": 0, "totalhits": 4}
 
 
-def test_a_root_within_anothers_tree_has_its_own_depth(tree, searches):
+def test_a_root_within_anothers_tree_has_its_own_depth(tree: Any, searches: Any) -> None:
     result = searches.ask(paths=[str(tree), str(tree / "a/b")], **ANY, options={"maxdepth": 1})
     assert searches.files(result) == ["1", "a/b/3"]
 
 
-def test_the_same_root_twice_is_one(tree, searches):
+def test_the_same_root_twice_is_one(tree: Any, searches: Any) -> None:
     result = searches.ask(paths=[str(tree), f"{tree}/"], **ANY)
     assert counted(result)["filescount"] == 4
 
 
-def test_a_root_covers_no_neighbour_whose_name_begins_alike(tree, searches):
+def test_a_root_covers_no_neighbour_whose_name_begins_alike(tree: Any, searches: Any) -> None:
     (tree / "ab").mkdir()
     (tree / "ab/5").write_text("")
     result = searches.run({"s1": {"paths": [f"{tree}/a"], **ANY}, "s2": {"paths": [f"{tree}/ab"], **ANY}})
@@ -91,7 +97,7 @@ def test_a_root_covers_no_neighbour_whose_name_begins_alike(tree, searches):
     assert searches.files(result, "s2") == ["ab/5"]
 
 
-def test_searches_that_share_a_walk_find_what_each_finds_alone(tree, searches):
+def test_searches_that_share_a_walk_find_what_each_finds_alone(tree: Any, searches: Any) -> None:
     asked = {
         "shallow": {**ANY, "options": {"maxdepth": 1, "matchall": True}},
         "deep": {**ANY, "options": {"matchall": True}},
@@ -112,7 +118,72 @@ def test_searches_that_share_a_walk_find_what_each_finds_alone(tree, searches):
     )
 
 
-def test_a_link_to_a_file_keeps_its_path_and_name_all_else_is_the_targets(tree, searches):
+PLACES = ["", "a", "a/b", "a/b/c", "a/x", "ab", "a/b/f1", "f0", "none", "a/to-b"]
+SEARCHES = st.fixed_dictionaries(
+    {
+        "paths": st.lists(st.sampled_from(PLACES), min_size=1, max_size=4),
+        "names": st.sampled_from([[], ["."], ["1$"], ["!0"]]),
+        "contents": st.sampled_from([[], ["even"], ["!even"]]),
+        "options": st.fixed_dictionaries(
+            {
+                "matchall": st.sampled_from([True]),
+                "maxdepth": st.integers(0, 4),
+                "matchlimit": st.sampled_from([0, 0, 1, 3]),
+            }
+        ),
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def grove(tmp_path_factory: Any) -> Any:
+    """Folders within folders, each with three files, and a link to a folder."""
+    root = tmp_path_factory.mktemp("grove")
+    for place in ("", "a", "a/b", "a/b/c", "a/x", "ab"):
+        (root / place).mkdir(exist_ok=True)
+        for number in range(3):
+            (root / place / f"f{number}").write_text("odd" if number % 2 else "even")
+    (root / "a/to-b").symlink_to("b")
+    return root
+
+
+def alone(root: Path, search: dict[str, Any]) -> set[str]:
+    """What one search finds, by the definition: every file below every path, to the depth."""
+    found = set()
+    for place in search["paths"]:
+        start = root / place
+        below = [start] if start.is_file() else start.rglob("*") if not start.is_symlink() else []
+        for path in below:
+            depth = len(path.relative_to(start).parts) or 1
+            if path.is_file() and (not search["options"]["maxdepth"] or depth <= search["options"]["maxdepth"]):
+                named = all(bool(re.search(n.lstrip("!"), path.name)) != n.startswith("!") for n in search["names"])
+                text = path.read_text()
+                held = all(("even" in text) != c.startswith("!") for c in search["contents"])
+                if (search["names"] or search["contents"]) and named and held:
+                    found.add(str(path.relative_to(root)))
+        if start.is_symlink() and search["names"] == ["."] and not search["contents"]:
+            found.add(place)  # the link itself, with the folder's metadata
+        if start.is_symlink() and search["names"] == ["!0"] and not search["contents"]:
+            found.add(place)
+    return found
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(SEARCHES, min_size=1, max_size=4))
+def test_any_searches_together_find_what_the_definition_says_for_each(
+    grove: Any, searches_in: Any, asked: list[Any]
+) -> None:
+    runner = searches_in(str(grove))
+    labelled = {f"s{n}": {**one, "paths": [f"{grove}/{p}" for p in one["paths"]]} for n, one in enumerate(asked)}
+    result = runner.run(labelled)
+    for label, one in zip(labelled, asked, strict=True):
+        expected, found = alone(grove, one), runner.files(result, label)
+        limit = one["options"]["matchlimit"]
+        assert len(found) == len(set(found)) == (min(len(expected), limit) if limit else len(expected)), label
+        assert set(found) <= expected
+
+
+def test_a_link_to_a_file_keeps_its_path_and_name_all_else_is_the_targets(tree: Any, searches: Any) -> None:
     (tree / "lnk").symlink_to("a/2")
     (tree / "a/2").chmod(0o640)
     (element,) = searches.ask(names=["^lnk$"], contents=["^2$"])["elements"]["s1"]
@@ -123,7 +194,7 @@ def test_a_link_to_a_file_keeps_its_path_and_name_all_else_is_the_targets(tree, 
     )
 
 
-def test_links_to_folders_are_skipped_within_and_uncounted(tree, searches):
+def test_links_to_folders_are_skipped_within_and_uncounted(tree: Any, searches: Any) -> None:
     (tree / "lnk").symlink_to("a")
     result = searches.ask(**ANY)
     assert "lnk" not in searches.files(result)
@@ -131,14 +202,14 @@ def test_links_to_folders_are_skipped_within_and_uncounted(tree, searches):
     assert texts(result) == []
 
 
-def test_a_root_that_is_a_link_to_a_file_is_reported_as_its_target(tree, searches):
+def test_a_root_that_is_a_link_to_a_file_is_reported_as_its_target(tree: Any, searches: Any) -> None:
     (tree / "lnk").symlink_to("a/2")
     assert searches.find(paths=[f"{tree}/lnk"], names=["^2$"]) == ["a/2"]
     result = searches.ask(paths=[f"{tree}/lnk", f"{tree}"], names=["^2$"])
     assert searches.files(result) == ["a/2"]
 
 
-def test_a_root_that_is_a_link_to_a_folder_is_not_entered_but_evaluated_itself(tree, searches):
+def test_a_root_that_is_a_link_to_a_folder_is_not_entered_but_evaluated_itself(tree: Any, searches: Any) -> None:
     (tree / "lnk").symlink_to("a")
     result = searches.ask(paths=[f"{tree}/lnk"], modes=["^d"])
     assert searches.files(result) == ["lnk"]
@@ -146,7 +217,7 @@ def test_a_root_that_is_a_link_to_a_folder_is_not_entered_but_evaluated_itself(t
     assert result["success"] is True
 
 
-def test_dangling_and_looping_links_are_errors_that_name_what_is_missing(tree, searches):
+def test_dangling_and_looping_links_are_errors_that_name_what_is_missing(tree: Any, searches: Any) -> None:
     (tree / "gone").symlink_to("nowhere")
     (tree / "loop").symlink_to("loop")
     for paths in ([str(tree)], [f"{tree}/gone", f"{tree}/loop"]):
@@ -159,7 +230,7 @@ def test_dangling_and_looping_links_are_errors_that_name_what_is_missing(tree, s
         assert result["success"] is True
 
 
-def test_a_missing_root_is_an_error_and_the_others_are_searched(tree, searches):
+def test_a_missing_root_is_an_error_and_the_others_are_searched(tree: Any, searches: Any) -> None:
     result = searches.run(
         {"s1": {"paths": ["/nowhere/at/all", str(tree)], **ANY}, "s2": {"paths": ["/nowhere/at/all"], **ANY}}
     )
@@ -168,22 +239,24 @@ def test_a_missing_root_is_an_error_and_the_others_are_searched(tree, searches):
 
 
 @pytest.fixture
-def traps(tmp_path):
+def traps(tmp_path: Any) -> Any:
     """What would hang or never end: a FIFO, a socket, links to a FIFO and to a device."""
     (tmp_path / "plain").write_text("x\n")
     os.mkfifo(tmp_path / "fifo")
     with socket.socket(socket.AF_UNIX) as server:
-        os.symlink(tmp_path, link := f"/tmp/investigator-test-{os.getpid()}")  # a socket's path is at most 108 bytes
+        (link := Path(f"/tmp/investigator-test-{os.getpid()}")).symlink_to(
+            tmp_path
+        )  # a socket's path is at most 108 bytes
         try:
             server.bind(f"{link}/socket")
         finally:
-            os.unlink(link)
+            link.unlink()
     (tmp_path / "to-fifo").symlink_to("fifo")
     (tmp_path / "to-zero").symlink_to("/dev/zero")
     return tmp_path
 
 
-def test_fifos_sockets_and_devices_within_a_folder_are_skipped_uncounted(traps, searches):
+def test_fifos_sockets_and_devices_within_a_folder_are_skipped_uncounted(traps: Any, searches: Any) -> None:
     result = searches.ask(contents=["x"])
     assert searches.files(result) == ["plain"]
     assert counted(result) == {"filescount": 1, "openfailed": 0, "totalhits": 1}
@@ -194,7 +267,7 @@ def test_fifos_sockets_and_devices_within_a_folder_are_skipped_uncounted(traps, 
     ("name", "kind"),
     [("fifo", "a FIFO"), ("socket", "a socket"), ("to-fifo", "a FIFO"), ("to-zero", "a character device")],
 )
-def test_a_root_that_would_hang_is_an_error_and_not_opened(traps, searches, name, kind):
+def test_a_root_that_would_hang_is_an_error_and_not_opened(traps: Any, searches: Any, name: Any, kind: Any) -> None:
     result = searches.ask(paths=[f"{traps}/{name}"], contents=["x"])
     shown = "/dev/zero" if name == "to-zero" else f"{traps}/{name.removeprefix('to-')}"
     assert texts(result) == [f"ERROR: open {shown}: is {kind}, not a regular file or folder"]
@@ -202,7 +275,7 @@ def test_a_root_that_would_hang_is_an_error_and_not_opened(traps, searches, name
 
 
 @linux
-def test_a_device_node_is_skipped_and_as_a_root_an_error(tmp_path, searches):
+def test_a_device_node_is_skipped_and_as_a_root_an_error(tmp_path: Any, searches: Any) -> None:
     try:
         os.mknod(tmp_path / "zero", stat.S_IFCHR | 0o666, os.makedev(1, 5))
     except PermissionError:
@@ -216,7 +289,7 @@ def test_a_device_node_is_skipped_and_as_a_root_an_error(tmp_path, searches):
 @pytest.mark.parametrize(
     "name", [b"a\nb", b"caf\xe9", b"\xff\xfe", b"'\\\xff", "\U0001f600é".encode(), b"\x1b[2J", b" ", b"-path"]
 )
-def test_any_name_is_found_and_comes_back_so_that_it_can_be_read_back(tmp_path, searches, name):
+def test_any_name_is_found_and_comes_back_so_that_it_can_be_read_back(tmp_path: Any, searches: Any, name: Any) -> None:
     path = os.fsencode(tmp_path) + b"/" + name
     with open(path, "w") as file:
         file.write("needle")
@@ -226,7 +299,7 @@ def test_any_name_is_found_and_comes_back_so_that_it_can_be_read_back(tmp_path, 
         assert element["file"] == path_text(path)
 
 
-def unquoted(text):
+def unquoted(text: Any) -> Any:
     """What a shell makes of `$'…'`; other texts are themselves."""
     if not text.startswith("$'"):
         return text.encode()
@@ -235,7 +308,7 @@ def unquoted(text):
 
 
 @linux
-def test_names_with_newlines_are_matched_one_by_one(tmp_path, searches):
+def test_names_with_newlines_are_matched_one_by_one(tmp_path: Any, searches: Any) -> None:
     for name in ("aa", "ab", "x\na", "xa", "by", "b\n"):
         (tmp_path / name).write_text("")
     assert searches.find(names=["^a"]) == ["aa", "ab"]
@@ -244,7 +317,7 @@ def test_names_with_newlines_are_matched_one_by_one(tmp_path, searches):
 
 
 @linux
-def test_files_below_paths_longer_than_the_system_takes_are_found(tmp_path, searches):
+def test_files_below_paths_longer_than_the_system_takes_are_found(tmp_path: Any, searches: Any) -> None:
     folder, name = os.open(tmp_path, os.O_RDONLY), "d" * 200
     for _ in range(30):
         os.mkdir(name, dir_fd=folder)
@@ -273,14 +346,14 @@ sys.stdout.buffer.write(orjson.dumps(msgspec.structs.asdict(MODULE.run(parameter
 """
 
 
-def as_nobody(search):
+def as_nobody(search: Any) -> Any:
     """The search, run by a user whom permissions bind; root is bound by none."""
     command = [sys.executable, "-c", AS_NOBODY, json.dumps(search)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, timeout=60).stdout)
 
 
 @pytest.fixture
-def locked():
+def locked() -> Any:
     """A folder with a file and a folder that nobody may read, where a user other than root can get to."""
     folder = Path(tempfile.mkdtemp(prefix="investigator-test-", dir="/tmp"))
     folder.chmod(0o755)
@@ -297,7 +370,7 @@ def locked():
 
 @linux
 @pytest.mark.parametrize("search", [{"contents": ["x"]}, {"contents": ["x"], "options": {"matchall": True}}])
-def test_what_may_not_be_read_is_an_error_and_the_rest_is_searched(locked, search):
+def test_what_may_not_be_read_is_an_error_and_the_rest_is_searched(locked: Any, search: Any) -> None:
     result = as_nobody({"paths": [str(locked)], **search})
     assert sorted(result["errors"]) == [
         f"ERROR: open {locked}/closed: permission denied",
@@ -316,13 +389,13 @@ def test_what_may_not_be_read_is_an_error_and_the_rest_is_searched(locked, searc
         {"contents": ["y"], "options": {"mismatch": ["content"]}},
     ],
 )
-def test_an_unreadable_file_matches_no_content_or_hash_check_not_even_an_inverted_one(locked, search):
+def test_an_unreadable_file_matches_no_content_or_hash_check_not_even_an_inverted_one(locked: Any, search: Any) -> None:
     search = {"paths": [str(locked)], **search, "options": {"matchall": True, **search.get("options", {})}}
     assert [element["file"] for element in as_nobody(search)["elements"]["s1"]] == [f"{locked}/open"]
 
 
 @linux
-def test_an_unreadable_file_loses_its_sha256_and_nothing_else(locked):
+def test_an_unreadable_file_loses_its_sha256_and_nothing_else(locked: Any) -> None:
     result = as_nobody({"paths": [str(locked)], "names": ["."], "options": {"matchall": True, "returnsha256": True}})
     shown = {
         element["file"].rpartition("/")[2]: "sha256" in element["fileinfo"] for element in result["elements"]["s1"]
@@ -331,13 +404,13 @@ def test_an_unreadable_file_loses_its_sha256_and_nothing_else(locked):
 
 
 @linux
-def test_an_unreadable_root_is_an_error_once(locked):
+def test_an_unreadable_root_is_an_error_once(locked: Any) -> None:
     result = as_nobody({"paths": [f"{locked}/closed"], "names": ["."]})
     assert result["errors"] == [f"ERROR: open {locked}/closed: permission denied"]
 
 
 @linux
-def test_reading_leaves_access_times_alone(tmp_path, searches):
+def test_reading_leaves_access_times_alone(tmp_path: Any, searches: Any) -> None:
     (tmp_path / "a").write_text("x\n")
     os.utime(tmp_path / "a", (1, 2_000_000_000))
     assert searches.find(contents=["x"]) == ["a"]

@@ -153,9 +153,10 @@ def test_what_a_broken_file_held_before_stays_in_force() -> None:
     assert trusts(after, ALICE)
     assert trusts(Keyring.load({"alice": b""}, previous=after), ALICE)
     assert not trusts(Keyring.load({"bob": BOB.certificate()}, previous=after), ALICE)
-    moved = Keyring.load({"alice": b"", "new": ALICE.certificate()}, previous=before)
-    assert len(moved) == 1
-    assert trusts(moved, ALICE)
+    for new in ("a new name before", "z new name behind"):
+        moved = Keyring.load({"alice": b"", new: ALICE.certificate(ALICE.bound(LAPTOP))}, previous=before)
+        assert len(moved) == 1
+        assert trusts(moved, LAPTOP)
 
 
 def test_a_revocation_in_a_broken_file_counts_all_the_same() -> None:

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from investigator.modules.file.checks import Check, Plan, make_plan
-from investigator.modules.file.opening import path_text, reason, status
+from investigator.modules.file.opening import path_bytes, path_text, reason, status
 from investigator.modules.file.readers import Job, Readers
 from investigator.modules.file.reading import Facts, OutOfTime
 from investigator.modules.file.walk import Batch, Walk
@@ -59,10 +59,12 @@ def make_plans(searches: Mapping[str, Search], *, folder: str) -> list[Plan]:
 
 def clean(path: str, folder: str) -> str:
     """An absolute path without `.`, `..`, doubled and trailing slashes; links are not looked at."""
+    path = os.fsdecode(path_bytes(path))
     if os.name == "nt":
         return os.path.normpath(os.path.join(folder, path))  # noqa: PTH118 - lexical, on texts
     cleaned = posixpath.normpath(path if posixpath.isabs(path) else posixpath.join(folder, path))
-    return "/" + cleaned.lstrip("/")  # POSIX keeps two leading slashes apart, Linux and MIG do not
+    cleaned = "/" + cleaned.lstrip("/")  # POSIX keeps two leading slashes apart, Linux and MIG do not
+    return path_text(os.fsencode(cleaned))
 
 
 class Hunt:
@@ -75,7 +77,7 @@ class Hunt:
         left_s = context.deadline_s - time.monotonic()
         self._deadline_s = context.deadline_s - min(MARGIN_S, max(left_s, 0.0) / 10)
         self._known: dict[tuple[int, ...], Facts] = {}
-        self._unsure: list[bytes] = []
+        self._unsure, self._first_unsure = 0, b""
         self._unread = 0
         self._traces = any(plan.search.options.debug for plan in plans)
         self._proc_device = _device_of("/proc")
@@ -93,7 +95,7 @@ class Hunt:
             if not plan.has_checks:
                 self._sink.note(f"search '{plan.label}' has no checks and matches nothing")
             for path in plan.paths:
-                roots.setdefault(os.fsencode(path), []).append(plan)
+                roots.setdefault(path_bytes(path), []).append(plan)
         walk = Walk(self._plans, self._sink.failed_to_open, self._sink.note, self._tick)
         try:
             for batch in walk.batches(roots):
@@ -109,9 +111,9 @@ class Hunt:
         if self._unread:
             self._note_time(f"{self._unread} files were not read")
         if self._unsure:
-            more = f" and {len(self._unsure) - 1} other files" if len(self._unsure) > 1 else ""
+            more = f" and {self._unsure - 1} other files" if self._unsure > 1 else ""
             what = "in lines of over 1 MiB, matches longer than 64 KiB may be missed"
-            self._sink.note(f"{path_text(self._unsure[0])}{more}: {what}")
+            self._sink.note(f"{path_text(self._first_unsure)}{more}: {what}")
 
     def _tick(self, folder: bytes) -> bool:
         if time.monotonic() > self._deadline_s:
@@ -199,7 +201,8 @@ class Hunt:
                     self._sink.error(text)
             self._unread += job.unread
             if job.unsure:
-                self._unsure.append(job.path) if len(self._unsure) < 1000 else None
+                self._first_unsure = self._first_unsure or job.path
+                self._unsure += 1
             for plan, check, sha256 in job.hits:
                 self._hit(plan, check, job.path, job.found, sha256)
 

@@ -158,6 +158,13 @@ def path_text(path: bytes) -> str:
         return _quoted(path.decode("utf-8", "surrogateescape"))
 
 
+def path_bytes(text: str) -> bytes:
+    """What `path_text` was made from, so that a path from a result can be searched in again."""
+    if not (text.startswith("$'") and text.endswith("'") and len(text) > 2):
+        return os.fsencode(text)
+    return os.fsencode(_ESCAPE.sub(lambda found: _unescape(found[1]), text[2:-1]))
+
+
 def on_one_line(text: str) -> str:
     """A path of a result for a terminal: one with control characters in the same quotes, so that a line stays one."""
     return _quoted(text) if _CONTROL.search(text) and not text.startswith("$'") else text
@@ -166,6 +173,16 @@ def on_one_line(text: str) -> str:
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return "$'" + _CONTROL.sub(lambda found: _escape(found[0]), escaped) + "'"
+
+
+_ESCAPE: Final = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|.)", re.DOTALL)
+
+
+def _unescape(escape: str) -> str:
+    if len(escape) == 1:
+        return "\n" if escape == "n" else escape
+    code = int(escape[1:], 16)
+    return chr(code + 0xDC00) if escape[0] == "x" and code >= 0x80 else chr(code)
 
 
 def _escape(char: str) -> str:

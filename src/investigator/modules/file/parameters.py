@@ -131,5 +131,5 @@ def validate_places(searches: Mapping[str, Search], *, local: bool) -> None:
 
 
 def is_absolute(path: str) -> bool:
-    """Whether it is absolute on some platform: the console asks for hosts unlike its own."""
-    return posixpath.isabs(path) or bool(ntpath.splitdrive(path)[0] and ntpath.isabs(path))
+    """Whether it is absolute on some platform, the shell's quotes of `opening.path_text` included."""
+    return path.startswith("$'/") or posixpath.isabs(path) or bool(ntpath.splitdrive(path)[0] and ntpath.isabs(path))

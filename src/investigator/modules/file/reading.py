@@ -289,8 +289,8 @@ class Reading:
 
     def _is_gzip(self) -> bool:
         if self._inflates is None:
+            self._rewind()
             head = gzip_head(self._descriptor)
-            self._used = True
             self._inflates = bool(head) and can_inflate(head)
             if head and not self._inflates:
                 self._problem("read", "gzip: invalid header; read as it is")
@@ -304,9 +304,7 @@ class Reading:
         try:
             found = os.fstat(self._descriptor)
             limit = GROWTH_BYTES if self.endless(found) else found.st_size + GROWTH_BYTES
-            if self._used:
-                os.lseek(self._descriptor, 0, os.SEEK_SET)
-            self._used = True
+            self._rewind()
             plain = PlainSource(self._descriptor, deadline_s=self.deadline_s, limit_bytes=limit)
             self.blocks.read(GzipSource(plain) if inflate else plain, list(scans.values()), list(hashers.values()))
         except (OSError, ReadProblem) as error:
@@ -319,6 +317,11 @@ class Reading:
                 self.facts.answers[item] = scan.answer
             if scan.unsure:
                 self.facts.unsure.add(item)
+
+    def _rewind(self) -> None:
+        if self._used:
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+        self._used = True
 
     def _problem(self, doing: str, why: str) -> None:
         self.errors.append(f"ERROR: {doing} {path_text(self.path)}: {why}")
