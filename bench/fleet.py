@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import io
 import multiprocessing
 import os
 import statistics
@@ -122,7 +123,7 @@ async def ask_repeatedly(home: Path, tree: Path, agents: int, runs: int) -> list
                 macros={},
                 sealto=public_sealing_key(private_key),
             )
-            audience = renderer("ndjson", show="all", modules=["file"], stdout=open(os.devnull, "w"))  # noqa: SIM115
+            audience = renderer("ndjson", show="all", modules=["file"], stdout=io.StringIO(), stderr=io.StringIO())
             summary = await investigate(
                 sign_action(action, signer),
                 broker,
@@ -287,7 +288,7 @@ async def echo_clients(url: str, clients: int, pipe: Connection) -> None:
     async def one() -> Client:
         client = await nats.connect(url, allow_reconnect=False, connect_timeout=60)
 
-        async def answer(message: Msg) -> None:
+        async def answer(_: Msg) -> None:
             await client.publish("answers", bytes(500))
 
         await client.subscribe("question", cb=answer)
@@ -304,7 +305,7 @@ async def count_echoes(url: str, clients: int, runs: int) -> list[float]:
     client = await nats.connect(url)
     answers, all_here, took = 0, asyncio.Event(), []
 
-    async def count(message: Msg) -> None:
+    async def count(_: Msg) -> None:
         nonlocal answers
         answers += 1
         if answers == clients:

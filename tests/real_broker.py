@@ -14,7 +14,7 @@ import contextlib
 import pytest
 
 from investigator.broker import credentials
-from investigator.broker.connection import connect
+from investigator.broker.connection import Message, connect
 from investigator.broker.credentials import Role
 from investigator.broker.server import EmbeddedServer
 from investigator.broker.streams import ensure_streams
@@ -74,7 +74,7 @@ def running(broker_folder):
     return run
 
 
-class Heard(list):
+class Heard(list[Message]):
     """A callback that keeps what it is called with, and can be waited for."""
 
     def __init__(self):

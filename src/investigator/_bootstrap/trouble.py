@@ -6,5 +6,5 @@ EXIT_CODE = 5
 """The same as `investigator.errors.DeploymentError`'s, which cannot be imported yet."""
 
 
-class CannotStart(Exception):  # noqa: N818 - as in `investigator.errors`: named by what it says
+class CannotStart(Exception):
     """One line for stderr; the zipapp leaves with `EXIT_CODE`."""

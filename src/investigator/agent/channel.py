@@ -17,8 +17,8 @@ from typing import Any, Final
 
 import msgspec
 
-from investigator.agent.limits import Limits  # noqa: TC001 - msgspec reads the annotations
-from investigator.protocol.result import Result  # noqa: TC001 - likewise
+from investigator.agent.limits import Limits
+from investigator.protocol.result import Result
 
 MARK: Final = "INVESTIGATOR_WORKERS"
 """The environment variable that marks a fork server and what came of it; it is written and never obeyed."""

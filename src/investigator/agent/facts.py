@@ -103,7 +103,7 @@ def _ident(system: str) -> str:
 def _init() -> str:
     """What the first process is."""
     try:
-        return os.path.basename(psutil.Process(1).name())
+        return psutil.Process(1).name()
     except psutil.Error:
         return ""
 

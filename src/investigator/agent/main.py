@@ -53,7 +53,7 @@ async def _serve(agent: Agent, config: AgentConfig, credentials: Credentials) ->
     stopping = _when_stopped(asyncio.current_task())
 
     def ready() -> None:
-        print(f"agent {printable(agent.name)} ({agent.id}) connected to {config.broker.url}", flush=True)
+        print(f"agent {printable(agent.name)} ({agent.id}) connected to {config.broker.url}", flush=True)  # noqa: T201 - the one line for who started it
 
     connecting = connect(
         config.broker.url,
@@ -72,7 +72,7 @@ async def _serve(agent: Agent, config: AgentConfig, credentials: Credentials) ->
     except asyncio.CancelledError:
         if not stopping.is_set():
             raise
-        print(f"agent {printable(agent.name)} stopped", flush=True)
+        print(f"agent {printable(agent.name)} stopped", flush=True)  # noqa: T201 - likewise
 
 
 def _when_stopped(task: asyncio.Task[None] | None) -> asyncio.Event:

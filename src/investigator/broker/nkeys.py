@@ -66,6 +66,8 @@ def _checked(text: str) -> bytes:
         raw = base64.b32decode(text + "=" * (-len(text) % 8))
     except (ValueError, UnicodeError):
         raise ValueError("not an nkey") from None
+    if base64.b32encode(raw).decode().rstrip("=") != text:  # bits beyond the last byte, or padding: one key, one text
+        raise ValueError("not an nkey")
     if binascii.crc_hqx(raw[:-2], 0).to_bytes(2, "little") != raw[-2:]:
         raise ValueError("an nkey with a wrong checksum")
     return raw[:-2]

@@ -18,7 +18,7 @@ PIPE_CLOSED: Final = 141
 """The exit code where whoever read our output left: 128 + SIGPIPE, as a shell has it."""
 
 
-class PipeClosed(Exception):  # noqa: N818 - no error
+class PipeClosed(Exception):
     """Whoever read our output left; raised so that typer does not judge it."""
 
 

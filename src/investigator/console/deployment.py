@@ -140,7 +140,7 @@ def _move_into_place(scratch: Path, home: Path) -> None:
                 f"{home / name} is there already; nothing was changed", hint="Another --home makes another deployment."
             )
     for name in names:
-        os.rename(scratch / name, home / name)
+        (scratch / name).rename(home / name)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -11,7 +11,7 @@ from investigator.errors import BadRegex
 from investigator.modules.file import content, reading
 from investigator.modules.file.content import LinePattern, LineScan
 from investigator.modules.file.names import NamePattern, joined_names
-from investigator.modules.file.superset import compile_superset, is_short, superset
+from investigator.modules.file.superset import compile_superset, is_short, superset, without_start
 from investigator.protocol.regex import compile_regex, tolerant
 
 ATOMS = st.sampled_from(
@@ -244,3 +244,24 @@ def test_what_needs_no_judge_is_known(pattern: Any, exact: Any) -> None:
     rewritten = superset(pattern, cr=False)
     assert rewritten is not None
     assert rewritten.exact is exact
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(["^root:", "^root:.*x$", "^rootk?", "^root(?i)k"]),
+    st.lists(st.sampled_from([b"root:", b"xroot:", b"\n", b"\r\n", b"x", b"k"]), max_size=80),
+)
+def test_an_anchored_literal_is_looked_for_without_its_anchor_and_found_with_it(pattern: Any, pieces: Any) -> None:
+    data = b"".join(pieces)
+    judge = LinePattern(pattern)
+    assert ask(judge, data, every=False).answer == any(judge.matches(line) for line in lines_of(data))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "loose"),
+    [("^root:", True), ("^roo", False), ("^root?", False), ("^root|x", False), ("root", False), ("^r[a-z]ot", False)],
+)
+def test_only_a_literal_behind_the_anchor_is_looked_for_alone(pattern: Any, loose: Any) -> None:
+    rewritten = superset(pattern)
+    assert rewritten is not None
+    assert (without_start(rewritten) is not None) is loose

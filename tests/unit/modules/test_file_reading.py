@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from investigator.modules.file import hunt, reading
-from investigator.modules.file.reading import Blocks, GzipSource, OutOfTime, PlainSource, ReadProblem
+from investigator.modules.file.reading import Blocks
+from investigator.modules.file.sources import GzipSource, OutOfTime, PlainSource, ReadProblem
 
 gz = functools.partial(gzip.compress, mtime=0)
 linux = pytest.mark.skipif(sys.platform != "linux", reason="what it needs is Linux's")

@@ -1,8 +1,8 @@
 """The file module: files by name, size, mode, time, content and hash.
 
 `parameters` is what may be asked, `checks` makes a plan of it, `walk` goes through the folders, `hunt` judges what it
-finds, `readers` and `reading` open files for what needs their content, `content` matches lines, `report` and `lines` say
-what was found. MIG's JSON, flags and printed lines.
+finds, `readers`, `reading` and `sources` read files whose content decides, `content` matches lines, `report` and `lines`
+say what was found. MIG's JSON, flags and printed lines.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Protocol
 
-from investigator.modules.file.superset import compile_superset, is_short, superset
+from investigator.modules.file.superset import compile_superset, is_short, superset, without_start
 from investigator.protocol.regex import compile_regex, tolerant
 
 EXACT_LINE_BYTES: Final = 1 << 20
@@ -36,13 +36,37 @@ class Prefilter(Protocol):
 class Re2Prefilter:
     """The pattern's byte superset, run by RE2 in Latin-1; it releases the interpreter's lock."""
 
-    def __init__(self, program: Any) -> None:
+    def __init__(self, program: Any, loose: Any | None) -> None:
+        """`loose`: a program without the `^` that the pattern starts with, for RE2 then looks for the literal alone."""
         self._search = program.search
+        self._loose: Any = None if loose is None else loose.search
 
     def candidate(self, buffer: bytearray | bytes, start: int, end: int) -> int:
         """See `Prefilter`."""
+        loose = self._loose
+        for _ in range(_LOOSE_ATTEMPTS) if loose is not None else ():
+            found = loose(buffer, start, end)
+            if found is None:
+                return -1
+            start = found.start()
+            if start == 0 or buffer[start - 1] == 0x0A:
+                return int(start)
+            start += 1
         found = self._search(buffer, start, end)
-        return -1 if found is None else found.start()
+        return -1 if found is None else int(found.start())
+
+
+_LOOSE_ATTEMPTS: Final = 16
+"""So many times the literal may stand elsewhere than at a line's start, before `^` is asked for after all."""
+
+
+def re2_prefilter(pattern: str) -> Prefilter | None:
+    """The prefilter for a pattern; None: it cannot be rewritten."""
+    rewritten = superset(pattern)
+    program = compile_superset(rewritten)
+    if rewritten is None or program is None:
+        return None
+    return Re2Prefilter(program, compile_superset(without_start(rewritten)))
 
 
 class LinePattern:
@@ -52,8 +76,7 @@ class LinePattern:
         """Raises BadRegex: it does not compile."""
         self.pattern = pattern
         self._judge = _judge(pattern, memory_bytes).search
-        program = compile_superset(superset(pattern))
-        self.prefilter: Prefilter | None = None if program is None else Re2Prefilter(program)
+        self.prefilter = re2_prefilter(pattern)
         self.short = is_short(pattern, OVERLAP_BYTES)
         """No match of it can be longer than what pieces of a long line overlap by."""
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from investigator.modules.file.checks import Check, Plan, make_plan
 from investigator.modules.file.opening import path_bytes, path_text, reason, status
 from investigator.modules.file.readers import Job, Readers
-from investigator.modules.file.reading import Facts, OutOfTime
+from investigator.modules.file.reading import Facts
+from investigator.modules.file.sources import OutOfTime
 from investigator.modules.file.walk import Batch, Walk
 
 if TYPE_CHECKING:

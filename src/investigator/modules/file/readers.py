@@ -13,7 +13,8 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Final
 
-from investigator.modules.file.reading import Blocks, Facts, OutOfTime, Reading
+from investigator.modules.file.reading import Blocks, Facts, Reading
+from investigator.modules.file.sources import OutOfTime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

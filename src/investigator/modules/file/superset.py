@@ -92,6 +92,15 @@ def superset(pattern: str, *, cr: bool = True) -> Superset | None:
     return Superset(rewritten, exact) if len(rewritten) <= MAX_PREFILTER_CHARACTERS else None
 
 
+_ANCHORED_LITERAL: Final = re.compile(r"(\(\?m\))\(\?:\^\)((?:\[\\x[0-9a-f]{2}\]){4}(?![*+?{])[^|]*)")
+
+
+def without_start(rewritten: Superset) -> Superset | None:
+    """Without the `^` before at least four literal characters, which an engine finds far faster; None: it has none."""
+    found = _ANCHORED_LITERAL.fullmatch(rewritten.pattern)
+    return Superset(found[1] + found[2], exact=False) if found else None
+
+
 def compile_superset(rewritten: Superset | None) -> Any | None:
     """RE2's program for it, for `.search(buffer, start, end)`; None: not possible."""
     if rewritten is None:

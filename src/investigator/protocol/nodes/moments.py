@@ -20,7 +20,7 @@ SPACE: Final = " \t\n\r\f\v"
 """What PostgreSQL's lexer and input functions take for white space."""
 
 
-class BadValue(ValueError):  # noqa: N818  # as the BadX of the tree of errors, of which this is the inner part
+class BadValue(ValueError):  # as the BadX of the tree of errors, of which this is the inner part
     """A value that its type does not take; the text is PostgreSQL's, or says what is not supported."""
 
 
