@@ -65,7 +65,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     catch_up_s: Positive = 60.0
     module_timeout_s: Positive = 300.0
     module_memory_bytes: Annotated[int, msgspec.Meta(ge=64 << 20)] = 1 << 30
-    module_result_bytes: Annotated[int, msgspec.Meta(ge=4096)] = 48 << 20
+    module_result_bytes: Annotated[int, msgspec.Meta(ge=1 << 20)] = 24 << 20
     module_niceness: Annotated[int, msgspec.Meta(ge=0, le=19)] = 19
     """19 never delays what the host is there for, and makes an operation slow on a host that is busy all the time."""
     facts_refresh_s: Positive = 300.0

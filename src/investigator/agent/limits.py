@@ -40,7 +40,7 @@ class Limits:
     """From the start of its worker; MIG's `moduletimeout` has the same default."""
     memory_bytes: int = 512 << 20
     """Of each of its processes: private writable memory, thread stacks included, mapped files not."""
-    output_bytes: int = 16 << 20
+    output_bytes: int = 24 << 20
     """Of its result, as JSON."""
     open_files: int = 1024
     processes: int = 64

@@ -28,6 +28,8 @@ from investigator.protocol.result import Result
 if TYPE_CHECKING:
     import socket
 
+RESULT_ROOM_BYTES: Final = 1 << 20
+"""Of the limit on a result, what is left for all but the module's elements."""
 ENDED_ALONE: Final = 83
 """The exit status of a worker that answered and left no process behind; any other has the fork server look for them."""
 _LEFT_SOMETHING: Final = 84
@@ -57,7 +59,7 @@ def answer(request: Request) -> Answer:
         except BadInput as error:
             return Answer(code="unknown-module", result=Result.failed(str(error)))
         parameters = load_parameters(module, request.parameters, local=request.local)
-        result: Any = module.run(parameters, Context(deadline_s=request.deadline_s, folder=request.folder))
+        result: Any = module.run(parameters, _context(request))
     except MemoryError:
         pass  # answered below, when the frames that hold the memory are gone
     except InvestigatorError as error:
@@ -78,7 +80,7 @@ def answer(request: Request) -> Answer:
 def encode(reply: Answer, limits: Limits) -> bytes:
     """The answer as JSON; in its stead a failure, if it is larger than the limit or no JSON."""
     try:
-        body = orjson.dumps(reply, default=msgspec.to_builtins)
+        body = orjson.dumps(reply, default=_as_dict)
     except (TypeError, ValueError, RecursionError) as error:
         return encode(Answer(code="garbage", result=Result.failed(f"a result that is no JSON: {error}")), limits)
     except MemoryError:
@@ -88,6 +90,22 @@ def encode(reply: Answer, limits: Limits) -> bytes:
         text = f"the result has {len(body):,} bytes; the limit is {limits.output_bytes:,}"
         return encode(Answer(code="output", result=Result.failed(text)), Limits())
     return body
+
+
+def _context(request: Request) -> Context:
+    """What the module may know; it is to cut its elements itself, and say so, before the whole result meets its limit."""
+    return Context(
+        deadline_s=request.deadline_s,
+        folder=request.folder,
+        result_bytes=max(request.limits.output_bytes - RESULT_ROOM_BYTES, 0),
+    )
+
+
+def _as_dict(value: object) -> dict[str, Any]:
+    """One struct, shallowly: what hangs on it (dataclasses, plain JSON) orjson writes itself, without a copy of it all."""
+    if isinstance(value, msgspec.Struct):
+        return msgspec.structs.asdict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")
 
 
 def _serve(connection: socket.socket) -> None:

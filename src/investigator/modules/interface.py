@@ -66,10 +66,8 @@ class Context:
     """What relative paths start from; operations from other hosts have none (see `Module.check`)."""
     now: float = field(default_factory=time.time)
     """The start of the run, seconds since 1970."""
-    result_bytes: int = 15 << 20
+    result_bytes: int = 23 << 20
     """How large the result's JSON may become; a module with more to say cuts it and says so in `Result.errors`."""
-    stopping: Any = None
-    """Reserved for a callable that says whether the asker has given up; None: nobody can."""
 
 
 P = TypeVar("P", bound=msgspec.Struct)
