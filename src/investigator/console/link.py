@@ -10,6 +10,7 @@ from typing import Final
 from investigator.broker.connection import Broker, connect
 from investigator.broker.credentials import Credentials
 from investigator.config import ConsoleConfig
+from investigator.errors import BrokerError
 
 CONNECT_WITHIN_S: Final = 5.0
 
@@ -25,13 +26,17 @@ async def console_link(config: ConsoleConfig) -> AsyncIterator[Broker]:
     # a lost connection is told by who waits on it, in its own words, and not by the log as well
     logging.getLogger("investigator.broker").setLevel(logging.ERROR)
     credentials = Credentials.load(config.broker.credentials)
-    broker = await connect(
-        config.broker.url,
-        credentials,
-        name="console",
-        inbox=f"_INBOX.{credentials.name}",
-        give_up_after_s=CONNECT_WITHIN_S,
-    )
+    try:
+        broker = await connect(
+            config.broker.url,
+            credentials,
+            name="console",
+            inbox=f"_INBOX.{credentials.name}",
+            give_up_after_s=CONNECT_WITHIN_S,
+        )
+    except BrokerError as error:
+        error.hint = error.hint or "`investigator broker` runs the one of this deployment."
+        raise
     try:
         yield broker
     finally:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, TextIO
 
 from investigator.console.render import ModuleLines, Quiet, Show, Summary, why
@@ -39,6 +40,7 @@ class TextRenderer(Quiet):
         self._shown = 0
         self._fleet = True
         self._others: dict[tuple[State, str], list[str]] = {}
+        self._soft_errors = SoftErrors()
         self._coloured = stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
     def started(self, action: Action, *, targeted: int, expected: int) -> None:
@@ -71,6 +73,8 @@ class TextRenderer(Quiet):
             for (of, reason), names in sorted(self._others.items()):
                 if of == state:
                     self.say(self._colour(state, state) + f": {_named(names)}" + (f" ({reason})" if reason else ""))
+        if self._soft_errors.agents:
+            self.say(str(self._soft_errors))
         agents = "agents have" if self._shown > 1 else "agent has"
         self.say(f"{self._shown} {agents} {self._show} results")
         self.say(self._counts(summary))
@@ -81,6 +85,8 @@ class TextRenderer(Quiet):
     def _results(self, name: str, state: State, outcome: Outcome) -> None:
         """Findings are shown even where another operation of the same agent failed."""
         everything = self._show != "found"
+        if not everything and state in _ANSWERED:
+            self._soft_errors.note(name, outcome)
         if everything and not self._wants(state):
             return
         for number, result in enumerate(outcome.results):
@@ -103,6 +109,27 @@ class TextRenderer(Quiet):
 
     def _colour(self, state: State, text: str) -> str:
         return f"\x1b[{_COLOURS[state]}m{text}\x1b[0m" if self._coloured and state in _COLOURS else text
+
+
+@dataclass(slots=True)
+class SoftErrors:
+    """What agents that answered could not read: the findings alone would hide that a search was incomplete."""
+
+    agents: int = 0
+    errors: int = 0
+    example: str = ""
+
+    def note(self, name: str, outcome: Outcome) -> None:
+        """Count one agent's."""
+        texts = [text for result in outcome.results for text in result.errors or ()]
+        if texts:
+            self.agents += 1
+            self.errors += len(texts)
+            self.example = self.example or f"{name}: {printable(texts[0])}"
+
+    def __str__(self) -> str:
+        agents, errors = ("agent" if self.agents == 1 else "agents"), ("error" if self.errors == 1 else "errors")
+        return f"{self.agents} {agents} reported {self.errors} {errors}, such as {self.example} (-show all tells all)"
 
 
 def _named(names: Sequence[str]) -> str:

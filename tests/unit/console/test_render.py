@@ -101,6 +101,14 @@ def test_text_has_findings_on_stdout_and_all_else_on_stderr() -> None:
     ]
 
 
+def test_what_agents_could_not_read_is_said_even_where_they_found_nothing() -> None:
+    unread = ["ERROR: open /srv/\x1b[2J: permission denied", "ERROR: open /srv/b: permission denied"]
+    partly = Outcome(state="notfound", name="db", results=[Result(success=True, errors=unread)])
+    shown = Shown("text").all(("web", "found", FOUND), ("db", "notfound", partly))
+    (told,) = [line for line in shown.err if "reported" in line]
+    assert told.startswith("1 agent reported 2 errors, such as db: ERROR: open /srv/\\x1b[2J: permission denied")
+
+
 def test_show_notfound_prints_all_text_of_those_that_found_nothing() -> None:
     shown = Shown("text", "notfound").all(*THREE)
     assert shown.out == [
