@@ -71,7 +71,7 @@ def is_alive(pid):
 def test_an_operation_runs_and_answers():
     ran = run(alone("behave"))
     assert (ran.state, ran.code) == ("done", "")
-    assert ran.result.elements == ["here"]
+    assert ran.result.read().elements == ["here"]
     assert ran.result.foundanything
 
 
@@ -84,8 +84,8 @@ def test_a_worker_is_a_stranger_to_its_surroundings():
     async def story():
         async with workers() as runner:
             before_s = time.monotonic()
-            first = (await do(runner, "surroundings", seconds=20)).result.elements
-            second = (await do(runner, "surroundings")).result.elements
+            first = (await do(runner, "surroundings", seconds=20)).result.read().elements
+            second = (await do(runner, "surroundings")).result.read().elements
             assert first["parent"] == runner.server_pid
             assert before_s + 20 <= first["deadline_s"] < time.monotonic() + 20
             return first, second
@@ -163,7 +163,7 @@ def test_a_result_beyond_the_limit_is_refused_with_both_numbers():
 def test_a_large_result_within_the_limit_comes_whole():
     ran = run(alone("return_too_much", count=8 << 20, limits=Limits()))
     assert ran.state == "done"
-    assert len(ran.result.elements[0]) == 8 << 20
+    assert len(ran.result.read().elements[0]) == 8 << 20
 
 
 def test_large_parameters_arrive_whole():
@@ -173,7 +173,7 @@ def test_large_parameters_arrive_whole():
 
 @pytest.mark.parametrize("how", ["print_garbage", "print_a_gigabyte"])
 def test_what_is_printed_spoils_nothing(how):
-    assert run(alone(how)).result.elements == ["here"]
+    assert run(alone(how)).result.read().elements == ["here"]
 
 
 def test_the_last_words_of_a_crash_are_kept_without_what_a_terminal_would_obey():

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from investigator.agent.limits import Limits
-from investigator.protocol.result import Result
+from investigator.protocol.result import Result, UnreadResult
 
 MARK: Final = "INVESTIGATOR_WORKERS"
 """The environment variable that marks a fork server and what came of it; it is written and never obeyed."""
@@ -85,6 +85,13 @@ class Answer(msgspec.Struct, kw_only=True):
 
     code: str
     result: Result
+
+
+class UnreadAnswer(msgspec.Struct, kw_only=True):
+    """An `Answer` as the agent takes it: the findings stay JSON text."""
+
+    code: str
+    result: UnreadResult
 
 
 def send_record(control: socket.socket, record: Record, descriptors: tuple[int, ...] = ()) -> None:

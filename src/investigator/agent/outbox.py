@@ -11,7 +11,7 @@ from investigator.errors import DeploymentError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS outbox (id TEXT PRIMARY KEY, subject TEXT NOT NULL, payload BLOB NOT NULL);
@@ -42,23 +42,25 @@ class Outbox:
         with database_errors(_WHAT):
             database.executescript(_SCHEMA)
 
-    def add(self, subject: str, payloads: Sequence[bytes]) -> list[Letter]:
+    def add(self, subject: str, payloads: Iterable[bytes]) -> None:
         """Keep payloads for this subject, all or none; on return they are on the disk.
+
+        They are taken one at a time: a large answer is in memory once.
 
         Raises:
             DeploymentError: the disk, or the outbox, is full.
         """
-        letters = [Letter(hashlib.sha256(payload).hexdigest(), subject, payload) for payload in payloads]
         with transaction(self._database, _WHAT):
-            (size,) = self._database.execute("SELECT coalesce(sum(length(payload)), 0) FROM outbox").fetchone()
-            new = sum(map(len, payloads))
-            if size + new > MAX_OUTBOX_BYTES + (RESERVED_BYTES if new <= SMALL_BYTES else 0):
-                raise DeploymentError(f"the outbox is full: {size:,} bytes wait for the broker")
-            self._database.executemany(
-                "INSERT OR IGNORE INTO outbox VALUES (?, ?, ?)",
-                [(letter.id, letter.subject, letter.payload) for letter in letters],
-            )
-        return letters
+            (waiting,) = self._database.execute("SELECT coalesce(sum(length(payload)), 0) FROM outbox").fetchone()
+            new = 0
+            for payload in payloads:
+                new += len(payload)
+                if waiting + new > MAX_OUTBOX_BYTES + (RESERVED_BYTES if new <= SMALL_BYTES else 0):
+                    raise DeploymentError(f"the outbox is full: {waiting:,} bytes wait for the broker")
+                self._database.execute(
+                    "INSERT OR IGNORE INTO outbox VALUES (?, ?, ?)",
+                    (hashlib.sha256(payload).hexdigest(), subject, payload),
+                )
 
     def pending(self, *, at_most: int = 64) -> list[Letter]:
         """The oldest letters.

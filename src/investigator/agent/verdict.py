@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import signal
@@ -9,15 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
-import orjson
 
-from investigator.agent.channel import Answer, Kind, Record
+from investigator.agent.channel import Kind, Record, UnreadAnswer
 from investigator.protocol.result import Result
 
 if TYPE_CHECKING:
     from investigator.agent.limits import Limits
 
 STDERR_TAIL_CHARACTERS: Final = 2048
+_PIECE_BYTES: Final = 1 << 20
 _FAILURE_BYTES: Final = 64 << 10
 _CODE: Final = re.compile(r"[a-z][a-z-]{0,31}")
 
@@ -40,6 +41,7 @@ class Ran:
     state: Literal["done", "failed", "timeout"]
     code: str
     result: Result
+    """With its findings as JSON text: `Result.read` decodes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,14 +83,27 @@ def _answered(heard: Heard) -> Ran | None:
     if heard.size is None or len(heard.body) < heard.size:
         return None
     try:
-        answer = msgspec.convert(orjson.loads(heard.body), Answer)
-    except (orjson.JSONDecodeError, msgspec.ValidationError):
+        answer = msgspec.json.decode(heard.body, type=UnreadAnswer)
+        _check_utf8(heard.body)  # of what stays text, msgspec checks the syntax alone
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+    result = answer.result.passed_on()
     if answer.code:
-        return Ran(state="failed", code=answer.code, result=answer.result) if _CODE.fullmatch(answer.code) else None
-    if answer.result.success:
-        return Ran(state="done", code="", result=answer.result)
-    return Ran(state="failed", code="module", result=answer.result)
+        return Ran(state="failed", code=answer.code, result=result) if _CODE.fullmatch(answer.code) else None
+    return (
+        Ran(state="done", code="", result=result)
+        if result.success
+        else Ran(state="failed", code="module", result=result)
+    )
+
+
+def _check_utf8(body: bytes) -> None:
+    """Raise UnicodeDecodeError unless it is; piece by piece, since a text of the whole would be as large again."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    view = memoryview(body)
+    for at in range(0, len(view), _PIECE_BYTES):
+        decoder.decode(view[at : at + _PIECE_BYTES])
+    decoder.decode(b"", final=True)
 
 
 def _unanswered(end: Record | None, heard: Heard, limits: Limits, took_s: float, stderr: str) -> Ran:

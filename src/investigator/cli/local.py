@@ -118,7 +118,7 @@ async def _tick(audience: Renderer, started: float) -> None:
 def _outcome(name: str, work: Sequence[asyncio.Task[Ran]], started_s: float) -> Outcome:
     """One agent's outcome; what was interrupted counts as cancelled, and what was done before it stays."""
     ran = [task.result() if task.done() and not task.cancelled() else None for task in work]
-    results = [one.result if one is not None else Result.failed("it was still running") for one in ran]
+    results = [one.result.read() if one is not None else Result.failed("it was still running") for one in ran]
     bad = next((one for one in ran if one is not None and one.state != "done"), None)
     state: State
     if None in ran:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
@@ -49,19 +50,18 @@ class Head(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True
     parts: Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTS)] = 1
 
 
-def pack(outcome: Outcome, identity: Identity, *, action: str, digest: str, sealto: str | None) -> list[bytes]:
-    """The payloads that tell an outcome, to be published in any order.
+def pack(outcome: Outcome, identity: Identity, *, action: str, digest: str, sealto: str | None) -> Iterator[bytes]:
+    """The payloads that tell an outcome, to be published in any order, made one at a time.
 
     Raises:
         BadInput: it is larger than all parts together; the caller says so to the asker instead.
     """
-    document = orjson.dumps(msgspec.to_builtins(outcome))
+    document = msgspec.json.encode(outcome)  # not orjson: findings that are JSON text already are copied as they are
     if len(document) > MAX_OUTCOME_BYTES:
         raise BadInput(f"result of {len(document):,} bytes; {MAX_OUTCOME_BYTES:,} at most")
     whole = hashlib.sha256(document).hexdigest()
-    slices = [document[at : at + MAX_PART_BYTES] for at in range(0, len(document), MAX_PART_BYTES)]
-    payloads = []
-    for number, piece in enumerate(slices, start=1):
+    starts = range(0, len(document), MAX_PART_BYTES)
+    for number, start in enumerate(starts, start=1):
         head = Head(
             action=action,
             digest=digest,
@@ -70,14 +70,15 @@ def pack(outcome: Outcome, identity: Identity, *, action: str, digest: str, seal
             sealto=sealto,
             whole=whole,
             part=number,
-            parts=len(slices),
+            parts=len(starts),
         )
-        frame = identity.frame(OUTCOME, orjson.dumps(msgspec.to_builtins(head)) + b"\n" + piece)
+        frame = identity.frame(
+            OUTCOME, orjson.dumps(msgspec.to_builtins(head)) + b"\n" + document[start : start + MAX_PART_BYTES]
+        )
         if sealto is None:
-            payloads.append(_PLAIN + frame)
+            yield _PLAIN + frame
         else:
-            payloads.append(_SEALED + seal(sealing_key(sealto), frame, context=_context(action, identity.id)))
-    return payloads
+            yield _SEALED + seal(sealing_key(sealto), frame, context=_context(action, identity.id))
 
 
 def unpack(payload: bytes, *, action: str, agent: str, private_key: bytes | None) -> tuple[Head, bytes]:

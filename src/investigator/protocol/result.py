@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
+from investigator.protocol.codec import strict_loads
+
+MAX_FINDINGS_BYTES: Final = 64 << 20
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -23,10 +27,52 @@ class Result(msgspec.Struct, kw_only=True):
     statistics: Any = None
     errors: list[str] | None = None
 
+    def read(self) -> Result:
+        """The same with its findings decoded, where an agent passes them on as the JSON text that its worker wrote.
+
+        Raises:
+            BadInput: they are no JSON.
+        """
+        return Result(
+            foundanything=self.foundanything,
+            success=self.success,
+            elements=_read(self.elements),
+            statistics=_read(self.statistics),
+            errors=self.errors,
+        )
+
     @classmethod
     def failed(cls, *errors: str) -> Result:
         """The result of an operation that could not be done."""
         return cls(errors=list(errors))
+
+
+class UnreadResult(msgspec.Struct, kw_only=True):
+    """A `Result` as JSON text: large findings, decoded, would cost an agent ten times their size in memory."""
+
+    foundanything: bool = False
+    success: bool = False
+    elements: msgspec.Raw = msgspec.Raw(b"null")
+    statistics: msgspec.Raw = msgspec.Raw(b"null")
+    errors: list[str] | None = None
+
+    def passed_on(self) -> Result:
+        """The result to be encoded again, its findings untouched."""
+        return Result(
+            foundanything=self.foundanything,
+            success=self.success,
+            elements=self.elements,
+            statistics=self.statistics,
+            errors=self.errors,
+        )
+
+
+def _read(value: Any) -> Any:
+    return (
+        strict_loads(bytes(value), what="result", max_bytes=MAX_FINDINGS_BYTES)
+        if isinstance(value, msgspec.Raw)
+        else value
+    )
 
 
 State = Literal["found", "notfound", "failed", "timeout", "refused", "cancelled", "expired", "offline"]

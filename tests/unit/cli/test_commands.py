@@ -85,7 +85,6 @@ def test_a_command_that_is_interrupted_exits_130(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("investigator.cli.request.parse_run", interrupted)
     monkeypatch.setattr("investigator.cli.run.parse_run", interrupted)
     assert cli.main(["run", "file"]) == 130
     assert capsys.readouterr().err == ""

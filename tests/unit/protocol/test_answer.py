@@ -37,7 +37,7 @@ def outcome(size: int = 1, text: str = "x", **changes: Any) -> Outcome:
 
 
 def packed(what: Outcome, *, by: Identity = AGENT, sealto: str | None = SEALTO, digest: str = DIGEST) -> list[bytes]:
-    return pack(what, by, action=ACTION_ID, digest=digest, sealto=sealto)
+    return list(pack(what, by, action=ACTION_ID, digest=digest, sealto=sealto))
 
 
 def opened(payload: bytes, private_key: bytes | None = PRIVATE) -> tuple[Head, bytes]:
