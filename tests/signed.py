@@ -48,7 +48,7 @@ class FakeKeyring:
         word, _, rest = signature.decode().partition(" ")
         signer, _, rest = rest.partition(" ")
         created, _, digest = rest.partition(" ")
-        if word != "SIGNED" or digest != hashlib.sha256(data).hexdigest():
+        if word != "SIGNED" or not created.isdecimal() or digest != hashlib.sha256(data).hexdigest():
             raise Refused("no signature of this")
         if signer not in self.trusted:
             raise Refused(f"key {signer[-16:]} is not trusted")

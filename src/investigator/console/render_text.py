@@ -125,7 +125,9 @@ class SoftErrors:
         if texts:
             self.agents += 1
             self.errors += len(texts)
-            self.example = self.example or f"{name}: {printable(texts[0])}"
+            cut = next((text for text in texts if text.startswith("warning:")), "")  # says more than a file unread
+            if cut or not self.example:
+                self.example = f"{name}: {printable(cut or texts[0])}"
 
     def __str__(self) -> str:
         agents, errors = ("agent" if self.agents == 1 else "agents"), ("error" if self.errors == 1 else "errors")
