@@ -19,9 +19,9 @@ from deployment import Deployment, Process, is_running, read_answer
 from investigator.broker.connection import Broker, Message
 from investigator.broker.credentials import Credentials
 from investigator.config import load_console
+from investigator.console.audience import Summary
 from investigator.console.deployment import create_deployment
 from investigator.console.link import console_link
-from investigator.console.render import Summary
 from investigator.protocol.subjects import ACTIONS, ALL_ACTIONS
 
 

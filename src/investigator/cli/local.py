@@ -17,7 +17,8 @@ from investigator.agent.runner import Ran, Runner
 from investigator.cli.request import DEFAULT_LIFE_S, LOCAL, RunRequest
 from investigator.cli.signals import stop_event
 from investigator.console.action_file import AskedFor
-from investigator.console.render import Renderer, Summary, renderer
+from investigator.console.audience import Audience, Summary
+from investigator.console.render import renderer
 from investigator.errors import BadInput, Incomplete
 from investigator.modules import get_module
 from investigator.modules.interface import load_parameters
@@ -73,7 +74,7 @@ def _action(name: str, operations: Sequence[Operation], life_s: float) -> Action
     )
 
 
-async def _investigate(action: Action, audience: Renderer, life_s: float) -> Summary:
+async def _investigate(action: Action, audience: Audience, life_s: float) -> Summary:
     started_s, started = time.time(), time.monotonic()
     name, stop = host_name(), stop_event()
     audience.started(action, targeted=1, expected=1)
@@ -109,7 +110,7 @@ async def _run(runner: Runner, operation: Operation, deadline_s: float) -> Ran:
     )
 
 
-async def _tick(audience: Renderer, started: float) -> None:
+async def _tick(audience: Audience, started: float) -> None:
     while True:
         audience.progress(targeted=1, answered=0, found=0, failed=0, elapsed_s=time.monotonic() - started)
         await asyncio.sleep(_TICK_S)

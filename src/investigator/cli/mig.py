@@ -117,7 +117,7 @@ async def _search(target: str, config_file: Path | None) -> None:
 
 
 def _cell(value: Any) -> str:
-    from investigator.console.render import json_text
+    from investigator.console.render_parts import json_text
     from investigator.printable import printable
 
     if isinstance(value, str):

@@ -61,7 +61,7 @@ def run_module(name: str, source: IO[bytes], *, text: bool = False) -> int:
     if not text:
         _print(result)
         return 0
-    from investigator.console.render import ModuleLines
+    from investigator.console.render_parts import ModuleLines
 
     for line in ModuleLines([name]).of(0, result, everything=True):
         print(line)
@@ -103,6 +103,6 @@ def read_parameters(source: IO[bytes]) -> Any:
 def _print(result: Any) -> None:
     import msgspec
 
-    from investigator.console.render import json_text
+    from investigator.console.render_parts import json_text
 
     print(json_text(msgspec.to_builtins(result), encoding=sys.stdout.encoding), flush=True)

@@ -6,37 +6,18 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Coroutine
-from typing import Any, Protocol
+from typing import Any
 
 from investigator.broker.connection import Broker
+from investigator.console.audience import Audience, Summary
 from investigator.console.collect import Collection, awaited
 from investigator.console.dispatch import Prepared, publish
 from investigator.console.inventory import Host, load_inventory
-from investigator.console.render import Summary
 from investigator.console.store import Store
 from investigator.errors import BrokerError
-from investigator.protocol.action import Action, utc
-from investigator.protocol.result import Outcome, State
+from investigator.protocol.action import utc
+from investigator.protocol.result import Outcome
 from investigator.protocol.tally import count
-
-
-class Audience(Protocol):
-    """Whoever is told how it goes: one of `render`'s renderers."""
-
-    def started(self, action: Action, *, targeted: int, expected: int) -> None:
-        """It was published; an answer is expected of so many of the targeted."""
-
-    def outcome(self, agent: str, name: str, state: State, outcome: Outcome | None) -> None:
-        """One agent's final state; the outcome is None where the agent said nothing."""
-
-    def progress(self, *, targeted: int, answered: int, found: int, failed: int, elapsed_s: float) -> None:
-        """How it stands."""
-
-    def summary(self, summary: Summary) -> None:
-        """It is over."""
-
-    def warn(self, text: str) -> None:
-        """Something that the investigator should know."""
 
 
 async def investigate(

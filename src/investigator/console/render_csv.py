@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, TextIO
+from typing import Final, Literal, TextIO
 
-from investigator.console.render import ModuleLines, Quiet, Show, Summary, why
+from investigator.console.audience import Summary
+from investigator.console.render_parts import ModuleLines, Quiet, why
 from investigator.printable import printable
 from investigator.protocol.action import Action
 from investigator.protocol.result import Outcome, State
@@ -23,7 +24,9 @@ _FORMULA: Final = ("=", "+", "-", "@")
 class CsvRenderer(Quiet):
     """For spreadsheets and scripts; `-show` governs which answers have rows."""
 
-    def __init__(self, stdout: TextIO, stderr: TextIO, *, show: Show, lines: ModuleLines) -> None:
+    def __init__(
+        self, stdout: TextIO, stderr: TextIO, *, show: Literal["found", "notfound", "all"], lines: ModuleLines
+    ) -> None:
         super().__init__(stdout, stderr)
         self._show = show
         self._lines = lines

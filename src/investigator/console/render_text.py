@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TextIO
+from typing import Final, Literal, TextIO
 
-from investigator.console.render import ModuleLines, Quiet, Show, Summary, why
+from investigator.console.audience import Summary
+from investigator.console.render_parts import ModuleLines, Quiet, why
 from investigator.printable import printable
 from investigator.protocol.action import Action
 from investigator.protocol.result import Outcome, State
@@ -33,7 +34,9 @@ _COLOURS: Final[dict[State, str]] = {
 class TextRenderer(Quiet):
     """For people, and for what they pipe it into."""
 
-    def __init__(self, stdout: TextIO, stderr: TextIO, *, show: Show, lines: ModuleLines) -> None:
+    def __init__(
+        self, stdout: TextIO, stderr: TextIO, *, show: Literal["found", "notfound", "all"], lines: ModuleLines
+    ) -> None:
         super().__init__(stdout, stderr)
         self._show = show
         self._lines = lines

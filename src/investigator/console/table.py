@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, TextIO
 
-from investigator.console.render import json_text
 from investigator.console.render_csv import csv_text
+from investigator.console.render_parts import json_text
 from investigator.printable import columns, fit, printable
 
 CSV_COLUMNS: Final = ("id", "name", "os", "tags", "version", "last_seen", "status")

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from investigator.console.audience import Audience, Summary
 from investigator.console.progress import ProgressLine, progress_wanted
-from investigator.console.render import Output, Renderer, Show, Summary, json_text, renderer
+from investigator.console.render import Output, Show, renderer
 from investigator.console.render_csv import COLUMNS, csv_text
+from investigator.console.render_parts import json_text
 from investigator.protocol.action import Action, Operation
 from investigator.protocol.result import Outcome, Result, State
 
@@ -62,7 +64,7 @@ class Shown:
 
     def __init__(self, output: Output, show: Show = "found", modules: tuple[str, ...] = ("file",)) -> None:
         self.stdout, self.stderr = io.StringIO(), io.StringIO()
-        self.to: Renderer = renderer(output, show=show, modules=modules, stdout=self.stdout, stderr=self.stderr)
+        self.to: Audience = renderer(output, show=show, modules=modules, stdout=self.stdout, stderr=self.stderr)
 
     def all(self, *outcomes: tuple[str, State, Outcome | None], **more: Any) -> Shown:
         self.to.started(ACTION, targeted=len(outcomes), expected=len(outcomes))

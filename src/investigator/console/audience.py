@@ -1,0 +1,43 @@
+"""Whoever is told how an investigation goes: `render` has those that show it, a library may bring its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from investigator.protocol.action import Action
+from investigator.protocol.result import Outcome, State
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """An investigation that is over."""
+
+    action: str
+    targeted: int
+    states: dict[State, int]
+    elapsed_s: float
+    working: int = 0
+    """Agents that had no state yet when it was cut short: after Ctrl-C, or when the broker went away."""
+    interrupted: bool = False
+    dropped: int = 0
+    """Answers that did not verify."""
+
+
+class Audience(Protocol):
+    """Whoever shows an investigation; the calls come in this order, `outcome` once per agent, when it is final."""
+
+    def started(self, action: Action, *, targeted: int, expected: int) -> None:
+        """It was published; an answer is expected of so many of the targeted."""
+
+    def outcome(self, agent: str, name: str, state: State, outcome: Outcome | None) -> None:
+        """An agent's final state; the outcome is None where it said nothing."""
+
+    def progress(self, *, targeted: int, answered: int, found: int, failed: int, elapsed_s: float) -> None:
+        """How it stands."""
+
+    def summary(self, summary: Summary) -> None:
+        """It is over."""
+
+    def warn(self, text: str) -> None:
+        """Something that the person who asks should know."""
