@@ -450,7 +450,7 @@ def test_root_refuses_a_version_prepared_under_the_right_name(host: Host) -> Non
 @pytest.mark.parametrize(
     ("options", "prepare", "said"),
     [
-        ("mode=755,size=8m", "true", "No space left on device (7"),
+        ("mode=755,size=8m", "true", "No space left on device ("),
         ("mode=755", "mount -o remount,ro /var/lib", "Read-only file system"),
         ("mode=755,noexec", "true", "mounted noexec"),
     ],
