@@ -158,7 +158,7 @@ def admit(  # noqa: C901, PLR0911 - one list of checks, one after the other, is 
         return refuse("replayed", "this action was admitted before")
     since = [signer for signer, created in said.signers.items() if created >= host.not_signed_before_s]
     if host.acl.shortages(modules, since):
-        return refuse("replayed", "the ledger was lost, and the action was signed before this agent started")
+        return refuse("ledger-lost", "the ledger was lost, and the action was signed before this agent started")
     return Admitted(action, digest, signers, max(said.signers.values()), _by=_GATE)
 
 

@@ -143,6 +143,19 @@ async def test_the_same_bytes_on_several_routes_and_from_the_stream_run_once_in_
     assert scene.said() == [("found", "")]
 
 
+async def test_what_a_lost_ledger_keeps_from_running_is_answered_also_when_it_comes_from_the_stream(
+    scene: Scene,
+) -> None:
+    """It is this agent's last word: passed over in silence, the console would wait for it until the expiry."""
+    far_ahead_s = 1 << 40
+    scene.state.ledger._database.execute(
+        "UPDATE about SET value = ? WHERE name = 'not_signed_before_s'", (far_ahead_s,)
+    )
+    await scene.hear(signed(), live=False)
+    assert scene.said() == [("refused", "ledger-lost")]
+    assert scene.runner.ran == []
+
+
 async def test_the_same_bytes_twice_on_one_subject_are_answered_as_replayed_once(scene: Scene) -> None:
     raw = signed()
     for _ in range(5):

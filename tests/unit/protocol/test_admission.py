@@ -90,7 +90,7 @@ ATTACKS: list[tuple[str, str, bytes, dict[str, Any]]] = [
     ("6 unknown is not yes", "not-targeted", signed(condition=["=", ["column", "ident"], ["text", "x"]]), {}),
     ("6 no verdict on these facts", "target", signed(condition=CAST), {}),
     ("7 it ran here", "replayed", ENVELOPE, {"ledger": {digest_of(ACTION)}}),
-    ("7 before the ledger was lost", "replayed", ENVELOPE, {"not_signed_before_s": int(NOW_S) + 1}),
+    ("7 before the ledger was lost", "ledger-lost", ENVELOPE, {"not_signed_before_s": int(NOW_S) + 1}),
 ]
 
 
@@ -124,7 +124,7 @@ def test_the_checks_come_in_their_order_so_that_strangers_learn_nothing_beyond_t
         "permission",
         "not-yet-valid",
         "not-targeted",
-        "replayed",
+        "ledger-lost",
         "admitted",
     ]
 
@@ -213,9 +213,9 @@ def test_after_a_lost_ledger_the_weight_must_come_from_signatures_made_since() -
     since_s = int(NOW_S) - 10
     here = host(not_signed_before_s=since_s)
     assert judged(signed(at_s=since_s), here) == "admitted"
-    assert judged(signed(at_s=since_s - 1), here) == "replayed"
+    assert judged(signed(at_s=since_s - 1), here) == "ledger-lost"
     both = sealed_in(ACTION, sign(ACTION, ALICE, since_s - 1), sign(ACTION, CAROL, since_s))
-    assert judged(both, here) == "replayed"
+    assert judged(both, here) == "ledger-lost"
     again = sealed_in(ACTION, sign(ACTION, ALICE, since_s - 1), sign(ACTION, ALICE, since_s))
     assert judged(again, here) == "admitted"
 
