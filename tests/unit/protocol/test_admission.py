@@ -17,8 +17,10 @@ from signed import (
     OTHER_ID,
     FakeKeyring,
     digest_of,
+    entry,
     host,
     rfc3339,
+    rules,
     sealed_in,
     sign,
     weights,
@@ -90,7 +92,7 @@ ATTACKS: list[tuple[str, str, bytes, dict[str, Any]]] = [
     ("6 unknown is not yes", "not-targeted", signed(condition=["=", ["column", "ident"], ["text", "x"]]), {}),
     ("6 no verdict on these facts", "target", signed(condition=CAST), {}),
     ("7 it ran here", "replayed", ENVELOPE, {"ledger": {digest_of(ACTION)}}),
-    ("7 before the ledger was lost", "replayed", ENVELOPE, {"not_signed_before_s": int(NOW_S) + 1}),
+    ("7 before the ledger was lost", "ledger-lost", ENVELOPE, {"not_signed_before_s": int(NOW_S) + 1}),
 ]
 
 
@@ -124,7 +126,7 @@ def test_the_checks_come_in_their_order_so_that_strangers_learn_nothing_beyond_t
         "permission",
         "not-yet-valid",
         "not-targeted",
-        "replayed",
+        "ledger-lost",
         "admitted",
     ]
 
@@ -213,9 +215,9 @@ def test_after_a_lost_ledger_the_weight_must_come_from_signatures_made_since() -
     since_s = int(NOW_S) - 10
     here = host(not_signed_before_s=since_s)
     assert judged(signed(at_s=since_s), here) == "admitted"
-    assert judged(signed(at_s=since_s - 1), here) == "replayed"
+    assert judged(signed(at_s=since_s - 1), here) == "ledger-lost"
     both = sealed_in(ACTION, sign(ACTION, ALICE, since_s - 1), sign(ACTION, CAROL, since_s))
-    assert judged(both, here) == "replayed"
+    assert judged(both, here) == "ledger-lost"
     again = sealed_in(ACTION, sign(ACTION, ALICE, since_s - 1), sign(ACTION, ALICE, since_s))
     assert judged(again, here) == "admitted"
 
@@ -321,3 +323,10 @@ ROWS = st.dictionaries(
 def test_no_signed_condition_on_no_facts_makes_the_gate_raise(condition: Any, row: dict[str, Any]) -> None:
     judged(signed(condition=condition), host(row=row))
     judged(signed(condition=["or", condition, ["bool", True]]), host(row=row))
+
+
+def test_a_signature_may_be_as_old_as_the_acl_says() -> None:
+    here = host(acl=rules(maxsignatureage_s=3600, default=entry(1, alice=1)))
+    assert judged(signed(at_s=NOW_S - 3600), here) == "admitted"
+    assert judged(signed(at_s=NOW_S - 3601), here) == "signature"
+    assert judged(signed(at_s=NOW_S - 3601), host()) == "admitted"
