@@ -36,7 +36,7 @@ from investigator.agent.facts import gather_row
 from investigator.agent.runner import Ran
 from investigator.agent.service import Agent
 from investigator.agent.state import AgentState
-from investigator.agent.trust import load_trust
+from investigator.agent.trust import Trust, load_trust
 from investigator.broker import binary
 from investigator.broker.connection import connect
 from investigator.broker.credentials import Credentials
@@ -164,7 +164,8 @@ def simulate(home: Path, agents: int, pipe: Connection) -> None:
 
 async def simulate_agents(home: Path, agents: int, pipe: Connection) -> None:
     config = load_agent(home)
-    trust, runner = load_trust(config), InProcess()
+    loaded, runner = load_trust(config), InProcess()
+    trust = Trust(loaded.keyring, loaded.acl)  # real agents look at their own files, not thousands at the same
     credentials = Credentials.load(config.broker.credentials)
     sample = gather_row(agent="", name="", tags={}, started="")
     waiting, all_ready = agents, asyncio.Event()

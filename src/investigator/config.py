@@ -44,6 +44,10 @@ class ConsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     sealing_key: Path | None = None
     """Results are sealed to this key; without it they travel readable."""
     store: Path
+    people: Path = Path("people.json")
+    """Whose sealing key is whose, for telling who can open an action's results."""
+    passphrase_command: tuple[str, ...] = ()
+    """A program and its arguments that prints the passphrase of the investigator's keys."""
     targets: dict[str, str] = {}
     """Macros: `-t NAME` stands for its condition."""
 
@@ -88,7 +92,13 @@ T = TypeVar("T")
 
 def load_console(home: Path, file: str = CONSOLE_FILE) -> ConsoleConfig:
     """Read console.toml; raises `DeploymentError` (there is none) or `BadInput` (what and where)."""
-    return _load(home / file, ConsoleConfig)
+    config = _load(home / file, ConsoleConfig)
+    if config.passphrase_command and os.name == "posix" and (home / file).stat().st_mode & 0o022:
+        raise DeploymentError(
+            f"{home / file}: others than its owner can write it, and it names a command to run",
+            hint=f"chmod go-w {home / file}",
+        )
+    return msgspec.structs.replace(config, people=home / config.people)  # its default has not met the folder yet
 
 
 def load_agent(home: Path) -> AgentConfig:

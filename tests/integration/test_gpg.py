@@ -4,58 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from own_gpg import DATA, Gpg
 
-from investigator.errors import DeploymentError
+from investigator.errors import BadInput, DeploymentError
 from investigator.pgp import Keyring, SignatureRefused
-from investigator.pgp.secret import generate_key
+from investigator.pgp.certificate_file import revocation_packet
+from investigator.pgp.framing import read_packets
+from investigator.pgp.secret import REASONS, generate_key
+from investigator.pgp.signature import Signature
 from investigator.pgp.signer import GpgSigner, KeyFileSigner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.skipif(shutil.which("gpg") is None, reason="gpg is not installed")
-
-DATA = b'{"type": "action", "name": "\xc3\xa9"}\r\n'
-
-
-class Gpg:
-    """A gpg with a home and an agent of its own."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        home.mkdir(mode=0o700)
-        (home / "gpg-agent.conf").write_text("s2k-count 65536\n")  # else protecting a key takes seconds
-
-    def __call__(self, *arguments: str, data: bytes = b"", passphrase: str = "", code: int = 0) -> bytes:
-        how = ["--batch", "--yes", "--pinentry-mode", "loopback", "--passphrase", passphrase]
-        command = ["gpg", "--homedir", str(self.home), *how, *arguments]
-        done = subprocess.run(command, input=data, capture_output=True, check=False)
-        assert done.returncode == code, done.stderr.decode()
-        return done.stdout
-
-    def fingerprints(self, name: str) -> list[str]:
-        listing = self("--with-colons", "--list-keys", name).decode()
-        return [line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr:")]
-
-    def make(self, algorithm: str, usage: str = "cert,sign", expire: str = "never", passphrase: str = "") -> str:
-        name = f"Ada {algorithm} <{algorithm}@example.org>"
-        self("--quick-generate-key", name, algorithm, usage, expire, passphrase=passphrase)
-        return self.fingerprints(name)[0]
-
-    def sign(self, user: str, *arguments: str) -> bytes:
-        return self("--digest-algo", "SHA512", "--local-user", user, *arguments, "--detach-sign", data=DATA)
-
-    def public(self, fingerprint: str, *arguments: str) -> bytes:
-        return self("--export", *arguments, fingerprint)
-
-    def stop(self) -> None:
-        subprocess.run(["gpgconf", "--homedir", str(self.home), "--kill", "all"], check=True)
 
 
 @pytest.fixture
@@ -213,3 +180,51 @@ def test_what_keeps_gpg_from_signing_is_said_in_one_line(gpg: Gpg) -> None:
     with pytest.raises(DeploymentError, match="gpg did not sign with") as caught:
         GpgSigner(locked, homedir=gpg.home).sign(DATA)
     assert "\n" not in str(caught.value)
+
+
+# giving a key up
+
+
+@pytest.mark.parametrize("passphrase", [None, "correct horse"])
+def test_gpg_takes_a_revocation_that_this_package_made(gpg: Gpg, passphrase: str | None) -> None:
+    key = generate_key("Ada Lovelace", "ada@example.org", passphrase)
+    gpg("--import", data=key.public.encode())
+    revocation = KeyFileSigner(key.secret.encode(), lambda: passphrase or "").revoke("compromised", "lost, in a train")
+    gpg("--import", data=revocation.encode())
+    listing = gpg("--with-colons", "--list-keys", key.fingerprint).decode()
+    assert [line.split(":")[1] for line in listing.splitlines() if line.startswith("pub:")] == ["r"]
+    assert Keyring.load({"a": gpg.public(key.fingerprint)}).certificates(int(time.time()))[0].revoked
+
+
+@pytest.mark.parametrize("algorithm", ["ed25519", "rsa2048", "nistp256"])
+def test_a_key_that_gpg_exported_revokes_itself_by_its_file(gpg: Gpg, algorithm: str) -> None:
+    fingerprint = gpg.make(algorithm)
+    revocation = KeyFileSigner(gpg("--export-secret-keys", fingerprint)).revoke("superseded").encode()
+    assert Keyring.load({"a": gpg.public(fingerprint)}).revoked_by(revocation) == fingerprint
+    gpg("--import", data=revocation)
+    listing = gpg("--with-colons", "--list-keys", fingerprint).decode()
+    assert "pub:r:" in listing
+
+
+def test_without_the_primary_keys_secret_a_file_revokes_nothing_and_says_so(gpg: Gpg) -> None:
+    fingerprint = gpg.make("ed25519")
+    gpg("--quick-add-key", fingerprint, "ed25519", "sign", "never")
+    laptop = gpg("--export-secret-subkeys", fingerprint)
+    with pytest.raises(DeploymentError, match="secret of primary key"):
+        KeyFileSigner(laptop).revoke()
+
+
+@pytest.mark.parametrize(("reason", "text"), [("none", ""), ("compromised", "stolen laptop"), ("retired", "")])
+def test_gpg_makes_a_revocation_of_its_own_key(gpg: Gpg, reason: str, text: str) -> None:
+    fingerprint = gpg.make("ed25519")
+    revocation = GpgSigner(fingerprint, homedir=gpg.home).revoke(reason, text).encode()
+    assert Keyring.load({"a": gpg.public(fingerprint)}).revoked_by(revocation) == fingerprint
+    ((_, body),) = read_packets(revocation_packet(revocation))
+    said = Signature.parse(body).one(29)
+    assert said == bytes([REASONS[reason]]) + text.encode()
+    assert "pub:r:" not in gpg("--with-colons", "--list-keys", fingerprint).decode()  # making it is not using it
+
+
+def test_a_text_with_a_line_feed_does_not_answer_gpgs_next_question(gpg: Gpg) -> None:
+    with pytest.raises(BadInput, match="printable"):
+        GpgSigner(gpg.make("ed25519"), homedir=gpg.home).revoke("none", "x\n\ny")

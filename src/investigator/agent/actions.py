@@ -1,4 +1,8 @@
-"""Stages 4 to 6 on the host: an envelope comes in, the gate judges it, the runner runs it, an outcome goes out."""
+"""Stages 4 to 6 on the host: an envelope comes in, its gate judges it, the runner runs it, an outcome goes out.
+
+Three kinds of thing come on the subjects of actions: an action runs; a cancel stops one that runs, or waits for one that did
+not come yet; a key's revocation stops whatever nobody else signed with enough weight.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +10,32 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from investigator.agent.answers import MAX_REASON_CHARACTERS, Answers, forget_oldest
+from investigator.agent.audit_file import NotRecorded
 from investigator.agent.runner import Ran
-from investigator.errors import BadInput, DeploymentError
+from investigator.errors import BadInput, DeploymentError, Refused
+from investigator.protocol import kinds
 from investigator.protocol.action import Action, Operation, is_action_id
 from investigator.protocol.admission import Admitted, Host, Refusal, admit
-from investigator.protocol.answer import pack
+from investigator.protocol.cancel import Cancellation, judge_cancel
 from investigator.protocol.codec import one_line
+from investigator.protocol.kinds import claimed_kind
 from investigator.protocol.result import Outcome, Result, State, merged_state
-from investigator.protocol.subjects import result_subject
+from investigator.protocol.revocation import decode_revocation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from investigator.agent.audit import Kind
     from investigator.agent.state import AgentState
     from investigator.agent.trust import Trust
 
-MAX_REMEMBERED: Final = 10_000
-MAX_REASON_CHARACTERS: Final = 2000
-UNSIGNED_ANSWERS_PER_MINUTE: Final = 10
+_DONE: Final = "done"
+"""In place of a subject: what was taken once and has no more to say, whatever it comes on."""
 _log = logging.getLogger(__name__)
 
 
@@ -35,6 +44,17 @@ class Runs(Protocol):
 
     async def run(self, module: str, parameters: Any, *, deadline_s: float) -> Ran:
         """The operation's end, as a value; `deadline_s` is on `time.monotonic()`'s scale."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """An action that runs here."""
+
+    admitted: Admitted
+    started_s: float
+    task: asyncio.Task[None] | None = None
+    stopped_as: Outcome | None = None
+    """What is answered in place of its end, once it was cancelled."""
 
 
 class Actions:
@@ -56,15 +76,13 @@ class Actions:
         self.counted_refusals = 0
         self._state = state
         self._runner = runner
-        self._name = name
         self._row = row
         self._module_timeout_s = module_timeout_s
-        self._posted = posted
-        self._running: set[asyncio.Task[None]] = set()
+        self._answers = Answers(state, name=name, posted=posted)
+        self._running: dict[str, _Run] = {}
+        """By the action's digest."""
         self._closed = False
         self._judged: OrderedDict[bytes, str] = OrderedDict()
-        self._told: OrderedDict[tuple[str, str, str], None] = OrderedDict()
-        self._answered_unsigned: deque[float] = deque(maxlen=UNSIGNED_ANSWERS_PER_MINUTE)
 
     def heard(self, subject: str, raw: bytes, *, live: bool) -> None:
         """Judge what came on a subject; run it, or answer why not. `live` is false for what was fetched from the stream.
@@ -77,6 +95,7 @@ class Actions:
             return
         if not is_action_id(action_id):  # nothing that is heard there can be admitted
             self.counted_refusals += 1
+            self._state.audit.skip()
             return
         # the id belongs to the mark: a copy sent ahead under another id must not make the real one look like a repetition
         mark = hashlib.sha256(raw).digest() + action_id.encode()
@@ -84,42 +103,100 @@ class Actions:
         if admitted_on is not None and (not live or admitted_on not in ("", subject)):
             return
         self._judged.setdefault(mark, "")
-        _forget_oldest(self._judged)
+        forget_oldest(self._judged)
         try:
-            verdict = admit(raw, self._host(), action_id=action_id, now_s=time.time())
+            self._judged[mark] = self._judge(subject, raw, action_id, live=live)
         except DeploymentError as error:
             _log.error("action %s not judged: %s", action_id, error)
-            del self._judged[mark]  # it comes again from the stream, and the disk may have room by then
-            return
+            self._judged.pop(mark, None)  # it comes again from the stream, and the disk may have room by then
         except Exception:  # noqa: BLE001 - one message that finds a defect must not end every agent that reads it
             _log.exception("action %s not judged", action_id)
-            return
+
+    def _judge(self, subject: str, raw: bytes, action_id: str, *, live: bool) -> str:
+        """Take it to its gate; the subject where it was admitted there, or nothing where it was refused."""
+        match claimed_kind(raw):
+            case kinds.CANCEL:
+                return self._judge_cancel(subject, raw, action_id, live=live)
+            case kinds.REVOCATION:
+                return self._judge_revocation(raw, action_id)
+        verdict = admit(raw, self._host(), action_id=action_id, now_s=time.time())
         if isinstance(verdict, Admitted):
-            self._judged[mark] = subject
             self._admitted(verdict)
-        else:
-            self._refused(verdict, action_id, raw, subject=subject, live=live)
+            return subject
+        self._refused(verdict, action_id, raw, subject=subject, live=live)
+        return ""
+
+    def _judge_cancel(self, subject: str, raw: bytes, action_id: str, *, live: bool) -> str:
+        """Stop the action if it runs; keep the cancel if it did not come yet. What is over stays as it is."""
+        verdict = judge_cancel(raw, self._host(), action_id=action_id, now_s=time.time())
+        if isinstance(verdict, Refusal):
+            self._refused(verdict, action_id, raw, subject=subject, live=live, kind="cancel")
+            return ""
+        running = self._running.get(verdict.cancel.digest)
+        if running is not None:
+            outcome = self._cancelled(running.admitted, [verdict])
+            if outcome is not None:
+                self._stop(running, outcome)
+        elif verdict.cancel.digest not in self._state.ledger:
+            self._state.cancels.keep(verdict)
+            self._note_cancel(verdict, "kept")
+            if verdict.about is not None:  # it took the action's place in the stream: here is the action
+                self.heard(subject, verdict.about, live=False)
+        return _DONE
+
+    def _judge_revocation(self, raw: bytes, action_id: str) -> str:
+        """Keep the revocation of a key of our keyring by itself, and stop what only that key had asked for."""
+        kept = self._state.revocations
+        try:
+            packet = decode_revocation(raw, came_under=action_id)
+            self.trust.look()
+            fingerprint = kept.whose(packet, self.trust.keyring)
+        except (BadInput, Refused) as error:
+            self.counted_refusals += 1
+            self._state.audit.skip()
+            _log.info("revocation %s passed over: %s", action_id, error)
+            return _DONE
+        if fingerprint not in kept:
+            _log.warning("key %s was revoked by its owner: from now on it counts for nothing here", fingerprint)
+            self._note("revocation", code="kept", digest=hashlib.sha256(packet).hexdigest(), signers=[fingerprint])
+            try:
+                kept.keep(fingerprint, packet)
+            finally:
+                self._stop_what_lost_its_weight()
+        return _DONE
+
+    def _stop_what_lost_its_weight(self) -> None:
+        """Stop what runs, and has not enough weight without the keys that were revoked."""
+        gone = set(self._state.revocations.fingerprints)
+        for running in list(self._running.values()):
+            admitted = running.admitted
+            modules = [operation.module for operation in admitted.action.operations]
+            if gone & set(admitted.signers) and self.trust.acl.shortages(modules, set(admitted.signers) - gone):
+                reason = f"key {', '.join(sorted(gone & set(admitted.signers)))}, which signed it, was revoked"
+                self._stop(running, self._answers.outcome("cancelled", code="revoked", reason=reason))
 
     def report_unfinished(self) -> None:
         """Answer for what was running when the agent ended: it does not run again."""
         for left in self._state.ledger.unfinished():
-            outcome = self._outcome("failed", code="interrupted", reason="the agent ended while the action ran")
+            outcome = self._answers.outcome("failed", code="interrupted", reason="the agent ended while the action ran")
             self._finish(outcome, left.action, left.digest, left.sealto)
 
     async def close(self) -> None:
         """Hear nothing more, and stop what runs; each action is answered as interrupted."""
         self._closed = True
-        for task in self._running:
+        tasks = [running.task for running in self._running.values() if running.task is not None]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         try:
             self.report_unfinished()  # a task that was cancelled before its first step could not answer
         except DeploymentError as error:
             _log.error("what was stopped is answered at the next start: %s", error)
 
     def _host(self) -> Host:
+        self.trust.look()  # keys and weights may have changed on the disk
         return Host(
-            keyring=self.trust.keyring,
+            keyring=self._state.revocations.applied(self.trust.keyring),
             acl=self.trust.acl,
             row=self._row(),
             ledger=self._state.ledger,
@@ -129,73 +206,121 @@ class Actions:
         )
 
     def _admitted(self, admitted: Admitted) -> None:
-        action = admitted.action
+        action, answers = admitted.action, self._answers
         try:
+            self._state.audit.admitted(admitted)
             self._state.ledger.enter(admitted)
+            cancelled = self._cancelled_before(admitted)
         except DeploymentError as error:
+            code = "audit" if isinstance(error, NotRecorded) else "ledger"
             _log.error("action %s not run: %s", action.id, error)
-            self._post(
-                self._outcome("failed", code="ledger", reason=str(error)), action.id, admitted.digest, action.sealto
-            )
+            self._state.audit.ended(action.id, admitted.digest, "failed", code)
+            outcome = answers.outcome("failed", code=code, reason=str(error))
+            answers.post(outcome, action.id, admitted.digest, action.sealto)
             return
         _log.info("action %s %r admitted, signed by %s", action.id, action.name, ", ".join(admitted.signers))
-        task = asyncio.get_running_loop().create_task(self._run(admitted))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        running = _Run(admitted, time.time())
+        if cancelled is not None:
+            self._ended(running, cancelled)
+            return
+        self._running[admitted.digest] = running
+        running.task = asyncio.get_running_loop().create_task(self._run(running))
+        running.task.add_done_callback(lambda task: self._over(running, task))
 
-    def _refused(self, refusal: Refusal, action_id: str, raw: bytes, *, subject: str, live: bool) -> None:
+    def _cancelled_before(self, admitted: Admitted) -> Outcome | None:
+        """What is answered for an action that was cancelled before it came."""
+        kept = self._state.cancels.of(admitted.digest)
+        host, now_s = self._host(), time.time()
+        verdicts = [judge_cancel(raw, host, action_id=admitted.action.id, now_s=now_s) for raw in kept]
+        outcome = self._cancelled(admitted, [one for one in verdicts if isinstance(one, Cancellation)])
+        if kept:
+            self._state.cancels.forget(admitted.digest)
+        return outcome
+
+    def _cancelled(self, admitted: Admitted, cancels: Sequence[Cancellation]) -> Outcome | None:
+        """The action's outcome by the first of these that may stop it; the others are refused."""
+        for cancel in cancels:
+            authority = cancel.authority(admitted.action, admitted.signers, self.trust.acl)
+            if authority:
+                why = f": {cancel.cancel.reason}" if cancel.cancel.reason else ""
+                reason = f"cancelled by {', '.join(cancel.signers)}{why}"
+                self._note_cancel(cancel, authority)
+                return self._answers.outcome("cancelled", code=authority, reason=reason)
+            refusal = Refusal(
+                code="permission",
+                reason=f"no signer of the action, and {cancel.shortage}",
+                digest=cancel.digest,
+                sealto=cancel.cancel.sealto,
+                signers=cancel.signers,
+            )
+            self._refused(refusal, cancel.cancel.id, cancel.raw, subject="", live=True, kind="cancel")
+        return None
+
+    def _note_cancel(self, cancel: Cancellation, code: str) -> None:
+        signed = cancel.cancel
+        self._note(
+            "cancel", code=code, reason=signed.reason, action=signed.id, digest=cancel.digest, signers=cancel.signers
+        )
+
+    def _note(self, kind: Kind, **said: Any) -> None:
+        """Record what stops something. A full disk does not keep it from being stopped."""
+        try:
+            self._state.audit.decided(kind, "admitted", **said)
+        except NotRecorded as error:
+            self._state.audit.skip()
+            _log.error("not recorded: %s", error)
+
+    def _stop(self, running: _Run, outcome: Outcome) -> None:
+        """End a run at once: the runner kills its workers."""
+        if running.stopped_as is None and running.task is not None:
+            running.stopped_as = outcome
+            running.task.cancel()
+
+    def _refused(
+        self, refusal: Refusal, action_id: str, raw: bytes, *, subject: str, live: bool, kind: Kind = "action"
+    ) -> None:
         routine = refusal.code == "not-targeted" and not subject.startswith("mig.action.agent.")
         if routine or (refusal.code == "replayed" and not live):
             # subjects only route: an agent outside the target was not asked, and one that ran it has answered
             _log.debug("action %s passed over: %s", action_id, refusal.reason)
             return
-        if not (self._may_answer_again(refusal, action_id) if refusal.signers else self._may_answer_unsigned()):
+        if not self._answers.may_refuse(refusal, action_id):
             self.counted_refusals += 1
+            self._state.audit.skip()
             return
+        self._state.audit.refused(refusal, action_id, kind=kind)
         reason = one_line(refusal.reason, at_most=MAX_REASON_CHARACTERS)
         _log.warning("action %s refused: %s: %s", action_id, refusal.code, reason)
         envelope = hashlib.sha256(raw).hexdigest()
-        outcome = self._outcome("refused", code=refusal.code, reason=reason, envelope=envelope)
+        outcome = self._answers.outcome("refused", code=refusal.code, reason=reason, envelope=envelope)
         # `sealto` of bytes that no trusted key signed is never used
-        sealto = refusal.action.sealto if refusal.action is not None else None
-        self._post(outcome, action_id, refusal.digest, sealto)
+        self._answers.post(outcome, action_id, refusal.digest, refusal.sealto)
 
-    def _may_answer_again(self, refusal: Refusal, action_id: str) -> bool:
-        """Whoever can publish could play back an old action for ever: each refusal of it is said once."""
-        said = (action_id, refusal.digest, refusal.code)
-        if said in self._told:
-            return False
-        self._told[said] = None
-        _forget_oldest(self._told)
-        return True
-
-    def _may_answer_unsigned(self) -> bool:
-        """Whoever can publish could make every agent answer for ever: ten times a minute is enough to be seen."""
-        now = time.monotonic()
-        if len(self._answered_unsigned) == UNSIGNED_ANSWERS_PER_MINUTE and now - self._answered_unsigned[0] < 60:
-            return False
-        self._answered_unsigned.append(now)
-        return True
-
-    async def _run(self, admitted: Admitted) -> None:
-        action, started_s = admitted.action, time.time()
+    async def _run(self, running: _Run) -> None:
         try:
-            ran = await self._run_operations(action)
+            ran = await self._run_operations(running.admitted.action)
         except asyncio.CancelledError:
-            outcome = self._outcome("failed", code="interrupted", reason="the agent was stopped while the action ran")
+            outcome = running.stopped_as or self._interrupted()
         else:
-            outcome = self._outcome_of(ran, started_s=started_s)
+            outcome = self._outcome_of(ran, started_s=running.started_s)
+        self._ended(running, outcome)
+
+    def _over(self, running: _Run, task: asyncio.Task[None]) -> None:
+        self._running.pop(running.admitted.digest, None)
+        if task.cancelled():  # before its first step: it could not answer for itself
+            self._ended(running, running.stopped_as or self._interrupted())
+
+    def _interrupted(self) -> Outcome:
+        return self._answers.outcome("failed", code="interrupted", reason="the agent was stopped while the action ran")
+
+    def _ended(self, running: _Run, outcome: Outcome) -> None:
+        action = running.admitted.action
         _log.info("action %s ended: %s%s", action.id, outcome.state, f" ({outcome.code})" if outcome.code else "")
-        self._finish(outcome, action.id, admitted.digest, action.sealto)
+        self._finish(outcome, action.id, running.admitted.digest, action.sealto)
 
     def _finish(self, outcome: Outcome, action: str, digest: str, sealto: str | None) -> None:
-        """First the answer, then the ledger: killed in between, the agent answers twice rather than never."""
-        if not self._post(outcome, action, digest, sealto):
-            return
-        try:
-            self._state.ledger.finish(digest, outcome.state)
-        except DeploymentError as error:
-            _log.error("action %s answered, and not noted: %s", action, error)
+        self._state.audit.ended(action, digest, outcome.state, outcome.code)
+        self._answers.finish(outcome, action, digest, sealto)
 
     async def _run_operations(self, action: Action) -> Sequence[Ran]:
         left_s = min(action.expireafter.timestamp() - time.time(), self._module_timeout_s)
@@ -223,47 +348,4 @@ class Actions:
             if worst is not None:
                 state, code = wanted, worst.code
         reason = "; ".join(text for one in results if not one.success for text in one.errors or ())
-        return self._outcome(state, code=code, reason=reason, results=results, started_s=started_s)
-
-    def _outcome(
-        self,
-        state: State,
-        *,
-        code: str = "",
-        reason: str = "",
-        envelope: str = "",
-        results: list[Result] | None = None,
-        started_s: float | None = None,
-    ) -> Outcome:
-        now_s = time.time()
-        return Outcome(
-            state=state,
-            name=self._name,
-            code=code,
-            reason=one_line(reason, at_most=MAX_REASON_CHARACTERS),
-            envelope=envelope,
-            results=results or [],
-            started_s=started_s or now_s,
-            finished_s=now_s,
-        )
-
-    def _post(self, outcome: Outcome, action: str, digest: str, sealto: str | None) -> bool:
-        """Into the outbox, true if it came there; what is too large or does not fit becomes a small answer that says so."""
-        identity, subject = self._state.identity, result_subject(action, self._state.identity.id)
-        try:
-            payloads = pack(outcome, identity, action=action, digest=digest, sealto=sealto)
-            self._state.outbox.add(subject, payloads)
-        except (BadInput, DeploymentError) as error:
-            code = "too-large" if isinstance(error, BadInput) else "outbox"
-            if outcome.code == code:
-                _log.error("action %s: the answer is lost: %s", action, error)
-                return False
-            _log.warning("action %s: %s", action, error)
-            return self._post(self._outcome("failed", code=code, reason=str(error)), action, digest, sealto)
-        self._posted()
-        return True
-
-
-def _forget_oldest(remembered: OrderedDict[Any, Any]) -> None:
-    while len(remembered) > MAX_REMEMBERED:
-        remembered.popitem(last=False)
+        return self._answers.outcome(state, code=code, reason=reason, results=results, started_s=started_s)

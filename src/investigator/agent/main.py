@@ -13,13 +13,14 @@ import msgspec
 
 from investigator.agent.facts import host_name
 from investigator.agent.limits import Limits
+from investigator.agent.permissions import refuse_loose
 from investigator.agent.runner import Runner
 from investigator.agent.service import Agent
 from investigator.agent.state import AgentState
 from investigator.agent.trust import load_trust
 from investigator.broker.connection import connect
 from investigator.broker.credentials import Credentials
-from investigator.config import AgentConfig, load_agent
+from investigator.config import AGENT_FILE, AgentConfig, load_agent
 from investigator.printable import printable
 from investigator.protocol.subjects import token
 
@@ -36,12 +37,14 @@ async def serve(home: Path, *, name: str, tags: dict[str, str], state: Path | No
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(message)s",
     )
+    refuse_loose(home / AGENT_FILE)  # it names the keyring and the ACL
     config = load_agent(home)
     config = msgspec.structs.replace(config, tags={**config.tags, **tags})
     name = name or config.name or host_name()
     trust = load_trust(config)
-    for warning in trust.warnings:
-        logging.getLogger(__name__).warning("%s", warning)
+    for problem in trust.problems:
+        logging.getLogger(__name__).warning("%s", problem)
+    refuse_loose(config.broker.credentials, private=True)
     credentials = Credentials.load(config.broker.credentials)
     with AgentState(state or home / "agents" / token(name)) as opened:
         async with Runner(_limits(config), mark=opened.identity.id) as runner:

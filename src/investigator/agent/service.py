@@ -9,18 +9,20 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 from investigator.agent.actions import Actions, Runs
 from investigator.agent.facts import gather_row
 from investigator.agent.state import AgentState
 from investigator.agent.trust import Trust
-from investigator.broker.connection import Broker, Message, State
+from investigator.broker.connection import Broker, Message, State, Stored
 from investigator.config import AgentConfig
 from investigator.errors import BrokerError, DeploymentError
+from investigator.protocol import kinds
 from investigator.protocol.action import utc
 from investigator.protocol.facts import Heartbeat, encode_facts, encode_heartbeat
+from investigator.protocol.kinds import claimed_kind
 from investigator.protocol.subjects import (
     ACTIONS,
     agent_routes,
@@ -31,7 +33,13 @@ from investigator.protocol.subjects import (
 
 RETRY_CAP_S: Final = 10.0
 GOODBYE_S: Final = 2.0
+WITNESSED_WITHIN_S: Final = 5.0
+"""How soon a heartbeat tells of new lines in the audit."""
 DELIVERIES_AT_A_TIME: Final = 16
+HELD_BYTES: Final = 8 << 20
+MAX_TOLD: Final = 100
+TRUST_LOOK_S: Final = 5.0
+"""How often keyring and ACL are looked at while no action comes, which always looks: so that trouble is seen before."""
 _log = logging.getLogger(__name__)
 
 
@@ -52,6 +60,7 @@ class Agent:
         self.config = config
         self.state = state
         self.name = name
+        self._trust = trust
         self._gather = gather
         self._started = utc(time.time()).isoformat(timespec="seconds").replace("+00:00", "Z")
         self._row: dict[str, Any] = {}
@@ -59,6 +68,7 @@ class Agent:
         self._last_sequence = 0
         self._connected = asyncio.Event()
         self._mail = asyncio.Event()
+        self._decided = asyncio.Event()
         self.actions = Actions(
             state,
             trust,
@@ -66,7 +76,7 @@ class Agent:
             name=name,
             row=self.judged_row,
             module_timeout_s=config.module_timeout_s,
-            posted=self._mail.set,
+            posted=self._posted,
         )
 
     @property
@@ -77,6 +87,10 @@ class Agent:
     def judged_row(self) -> dict[str, Any]:
         """The facts as this agent judges a target on them: an agent that judges is there, now, by its own clock."""
         return {**self._row, "status": "online", "heartbeattime": utc(time.time())}
+
+    def _posted(self) -> None:
+        self._mail.set()
+        self._decided.set()
 
     def notice(self, connection: State) -> None:
         """What the connection's `on_state` says; after each gap, what was missed is fetched."""
@@ -96,6 +110,7 @@ class Agent:
                 tasks.create_task(self._catch_up_regularly(broker))
                 tasks.create_task(self._deliver(broker))
                 tasks.create_task(self._watch_facts(broker))
+                tasks.create_task(self._watch_trust(broker))
         finally:
             await self._say_goodbye(broker)
 
@@ -135,7 +150,14 @@ class Agent:
                 return
 
     def _refresh_row(self) -> None:
-        self._row = self._gather(agent=self.id, name=self.name, tags=self.config.tags, started=self._started)
+        row = self._gather(agent=self.id, name=self.name, tags=self.config.tags, started=self._started)
+        trust = self._trust_summary()
+        self._row = {**row, "environment": {**row["environment"], "trust": trust}} if trust else row
+
+    def _trust_summary(self) -> dict[str, Any]:
+        """With the revocations that came over the wire, so that who publishes one sees which hosts have it."""
+        summary = self._trust.summary()
+        return {**summary, "revocations_kept": self.state.revocations.fingerprints[:MAX_TOLD]} if summary else {}
 
     async def _publish_facts(self, broker: Broker) -> None:
         frame, self._facts_digest = encode_facts(self.state.identity, self._row, heartbeat_s=self.config.heartbeat_s)
@@ -148,13 +170,20 @@ class Agent:
             f=self._facts_digest,
             s=self._last_sequence,
             r=self.actions.counted_refusals,
+            n=self.state.audit.count,
+            h=self.state.audit.head,
             x=stopping,
         )
         await broker.publish(heartbeat_subject(self.id), encode_heartbeat(self.state.identity, heartbeat))
 
     async def _beat(self, broker: Broker) -> None:
         while True:
-            await asyncio.sleep(self.config.heartbeat_s * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+            self._decided.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.config.heartbeat_s * random.uniform(0.9, 1.1)):  # noqa: S311 - jitter
+                    await self._decided.wait()
+                    # soon witnessed elsewhere, so that root has little time to unwrite it; not while all agents answer
+                    await asyncio.sleep(WITNESSED_WITHIN_S * random.uniform(0.2, 1))  # noqa: S311 - jitter
             with contextlib.suppress(BrokerError):  # the next one says the same
                 await self._heartbeat(broker)
 
@@ -166,6 +195,17 @@ class Agent:
             if self._row != before:
                 await self._patiently(lambda: self._publish_facts(broker))
 
+    async def _watch_trust(self, broker: Broker) -> None:
+        """The fleet hears at once which ACL is in force here, and what of it is broken."""
+        told = self._trust_summary()
+        while True:
+            await asyncio.sleep(TRUST_LOOK_S)
+            self._trust.look()
+            if self._trust_summary() != told:
+                told = self._trust_summary()
+                self._refresh_row()
+                await self._patiently(lambda: self._publish_facts(broker))
+
     async def _catch_up_regularly(self, broker: Broker) -> None:
         """A leaf link can drop without a word: ask the stream every minute."""
         while True:
@@ -174,12 +214,30 @@ class Agent:
                 await self._catch_up(broker)
 
     async def _catch_up(self, broker: Broker) -> None:
-        """The last message of each subject of ours that came after the last one seen."""
-        newest = self._last_sequence
-        async for stored in broker.batch_get(ACTIONS, subjects=self._subjects(), after_seq=self._last_sequence):
+        """The last message of each subject of ours that came after the last one seen.
+
+        What stops actions is heard before the actions: the revocation of a stolen key before what the thief signed with it.
+        """
+        newest, held_bytes = self._last_sequence, 0
+        held: list[Stored] = []
+        async for stored in self._missed(broker):
             newest = max(newest, stored.sequence)
+            if claimed_kind(stored.data) != kinds.ACTION:
+                self.actions.heard(stored.subject, stored.data, live=False)
+            elif held_bytes < HELD_BYTES:
+                held.append(stored)
+                held_bytes += len(stored.data)
+        for stored in held:
             self.actions.heard(stored.subject, stored.data, live=False)
+        # more than is held at once: what was left out is heard now, and what is known passes in silence
+        if held_bytes >= HELD_BYTES:
+            async for stored in self._missed(broker):
+                newest = max(newest, stored.sequence)
+                self.actions.heard(stored.subject, stored.data, live=False)
         self._last_sequence = newest
+
+    def _missed(self, broker: Broker) -> AsyncIterator[Stored]:
+        return broker.batch_get(ACTIONS, subjects=self._subjects(), after_seq=self._last_sequence)
 
     async def _deliver(self, broker: Broker) -> None:
         """Publish what the outbox holds until each letter is acknowledged."""

@@ -1,4 +1,4 @@
-"""The agent's state folder: its own key, its ledger and its outbox; one agent at a time."""
+"""The agent's state folder: its own key, audit, ledger and outbox, what stops actions and keys; one agent at a time."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Final, Self
 
 import orjson
 
+from investigator.agent.audit import Audit
+from investigator.agent.cancels import Cancels
 from investigator.agent.database import open_database
+from investigator.agent.durable import write_private
 from investigator.agent.ledger import Ledger
 from investigator.agent.outbox import Outbox
 from investigator.agent.permissions import refuse_loose
+from investigator.agent.revocations import Revocations
 from investigator.errors import DeploymentError
 from investigator.protocol.identity import Identity
 
@@ -24,18 +28,22 @@ if TYPE_CHECKING:
 
 KEY_FILE: Final = "agent.key"
 DATABASE_FILE: Final = "agent.sqlite"
+REVOCATIONS_FOLDER: Final = "revocations"
 LOCK_FILE: Final = "agent.lock"
 
 
 class AgentState:
-    """Key, ledger and outbox of one agent, opened together; use it as a context manager."""
+    """Key, audit, ledger, outbox, kept cancels and revocations of one agent, opened together; use it as a context manager."""
 
     def __init__(self, folder: Path | None) -> None:
         """`folder` is made when opened; None keeps everything in memory, for simulated agents."""
         self.folder = folder
         self.identity: Identity
+        self.audit: Audit
         self.ledger: Ledger
         self.outbox: Outbox
+        self.cancels: Cancels
+        self.revocations: Revocations
         self._closing = ExitStack()
 
     def __enter__(self) -> Self:
@@ -51,10 +59,14 @@ class AgentState:
             else:
                 opened.callback(os.close, _claim(self.folder))
                 self.identity, key_is_new = _load_or_make_key(self.folder)
+            audit = Audit(self.folder, agent=self.identity.id, key_is_new=key_is_new)
+            self.audit = opened.enter_context(audit)
             database = open_database(None if self.folder is None else self.folder / DATABASE_FILE)
             opened.callback(database.close)
             self.ledger = Ledger(database, key_is_new=key_is_new, now_s=int(time.time()))
             self.outbox = Outbox(database)
+            self.cancels = Cancels(database)
+            self.revocations = Revocations(None if self.folder is None else self.folder / REVOCATIONS_FOLDER)
             self._closing = opened.pop_all()
         return self
 
@@ -105,16 +117,5 @@ def _load_or_make_key(folder: Path) -> tuple[Identity, bool]:
 
 def _write_key(folder: Path, identity: Identity) -> None:
     """Whole or not at all: a power cut half-way must not leave an agent that never starts again."""
-    scratch = folder / f"{KEY_FILE}.new"
-    scratch.unlink(missing_ok=True)
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(orjson.dumps({"ed25519": base64.b64encode(identity.private_bytes).decode()}))
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.rename(folder / KEY_FILE)
-    entries = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(entries)
-    finally:
-        os.close(entries)
+    document = {"ed25519": base64.b64encode(identity.private_bytes).decode()}
+    write_private(folder / KEY_FILE, orjson.dumps(document))

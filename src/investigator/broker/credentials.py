@@ -1,4 +1,4 @@
-"""Who may do what on the broker: two accounts, three users, and the keys that they prove themselves with.
+"""Who may do what on the broker: two accounts, their users, and the keys that they prove themselves with.
 
 MIG is the investigators' account and owns the streams; AGENTS is the agents'. What crosses between them is exported and
 imported by name, because permissions alone are not enough: the server itself publishes to whatever reply subject a
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 USERS_FILE: Final = "users.json"
 _MAX_SEED_FILE_BYTES: Final = 4096
+_PERSON: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
 
 class Role(StrEnum):
@@ -117,22 +119,90 @@ def create(folder: Path) -> dict[Role, Path]:
     return files
 
 
-def load_users(folder: Path) -> dict[Role, str]:
-    """The public keys that `create` left for the server's configuration.
+class Users(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """users.json: public keys only."""
+
+    agents: str
+    investigator: str
+    broker: str
+    people: dict[str, str] = {}
+    """Further investigators, each with a user of their own, so that one can be shut out without the others."""
+
+    def __getitem__(self, role: Role) -> str:
+        return str(getattr(self, role.value))
+
+
+def load_users(folder: Path) -> Users:
+    """The public keys for the server's configuration.
 
     Raises:
         DeploymentError: they are not there, or not whole.
     """
     path = folder / USERS_FILE
     try:
-        users = msgspec.convert(orjson.loads(path.read_bytes()), dict[Role, str])
+        users = msgspec.convert(orjson.loads(path.read_bytes()), Users)
     except OSError as error:
         raise DeploymentError(f"broker users {path}: {error.strerror}", hint="`investigator init`") from None
     except ValueError:  # msgspec's and orjson's are
-        users = {}
-    if not all(nkeys.is_public(nkeys.Kind.USER, users.get(role, "")) for role in Role):
+        users = Users("", "", "")
+    if not all(
+        nkeys.is_public(nkeys.Kind.USER, key) for key in (*(users[role] for role in Role), *users.people.values())
+    ):
         raise DeploymentError(f"broker users {path}: not a public key for each of {', '.join(Role)}")
+    for name in users.people:
+        check_person(name)
     return users
+
+
+def check_person(name: str) -> None:
+    """Raise `DeploymentError` unless an investigator's user can be called so: it becomes a file and a subject's token."""
+    if not _PERSON.fullmatch(name) or name in set(Role):
+        raise DeploymentError(
+            f"{name[:60]!r} cannot be a broker user's name",
+            hint=f"1 to 32 letters, digits, - and _, starting with a letter or digit; not {', '.join(Role)}.",
+        )
+
+
+def add_person(folder: Path, name: str) -> Credentials:
+    """A further investigator's user: the public key goes into users.json, the seed to whoever is called so.
+
+    Raises:
+        DeploymentError: there is one of that name, or the name is none, or the file cannot be read or written.
+    """
+    check_person(name)
+    users = load_users(folder)
+    if name in users.people:
+        raise DeploymentError(
+            f"{folder / USERS_FILE}: {name} is there already", hint="`investigator people remove` first."
+        )
+    made = Credentials.generate(name)
+    _write_users(folder, msgspec.structs.replace(users, people={**users.people, name: made.public_key}))
+    return made
+
+
+def remove_person(folder: Path, name: str) -> bool:
+    """Take an investigator's user out of users.json; False if there is none of that name.
+
+    Raises:
+        DeploymentError: the file cannot be read or written.
+    """
+    users = load_users(folder)
+    if name not in users.people:
+        return False
+    left = {person: key for person, key in users.people.items() if person != name}
+    _write_users(folder, msgspec.structs.replace(users, people=left))
+    return True
+
+
+def _write_users(folder: Path, users: Users) -> None:
+    """Whole or not at all: a broker may be about to read it."""
+    scratch = folder / f"{USERS_FILE}.new"
+    try:
+        scratch.unlink(missing_ok=True)
+        _write_new(scratch, orjson.dumps(msgspec.to_builtins(users), option=orjson.OPT_INDENT_2))
+        scratch.replace(folder / USERS_FILE)
+    except OSError as error:
+        raise DeploymentError(f"{folder / USERS_FILE}: {error.strerror}") from None
 
 
 _DIRECT_GET_ACTIONS: Final = f"$JS.API.DIRECT.GET.{subjects.ACTIONS}"
@@ -170,18 +240,24 @@ _PERMISSIONS: Final[dict[Role, dict[str, list[str]]]] = {
 }
 
 
-def accounts(users: dict[Role, str]) -> dict[str, Any]:
+def accounts(users: Users) -> dict[str, Any]:
     """The `accounts` block of a nats-server's configuration for these users' public keys."""
 
     def user(role: Role) -> dict[str, Any]:
         return {"nkey": users[role], "permissions": _PERMISSIONS[role]}
+
+    def person(name: str) -> dict[str, Any]:
+        """As the investigator, with an inbox of their own: who is shut out must not have listened to the others'."""
+        like = _PERMISSIONS[Role.INVESTIGATOR]
+        inbox = [one for one in like["subscribe"] if not one.startswith("_INBOX.")] + [f"_INBOX.{name}.>"]
+        return {"nkey": users.people[name], "permissions": {**like, "subscribe": inbox}}
 
     crossing = {"accounts": ["AGENTS"]}
     return {
         "SYS": {"users": []},
         "MIG": {
             "jetstream": "enabled",
-            "users": [user(Role.INVESTIGATOR), user(Role.BROKER)],
+            "users": [user(Role.INVESTIGATOR), user(Role.BROKER), *(person(name) for name in users.people)],
             "exports": [
                 {"stream": subjects.ALL_ACTIONS, **crossing},
                 *({"service": service, "response_type": "stream", **crossing} for service in _SERVICES),

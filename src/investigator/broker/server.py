@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import sys
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from investigator.broker import binary, guardian
-from investigator.broker.credentials import Credentials, Role, accounts, load_users
+from investigator.broker.credentials import USERS_FILE, Credentials, Role, accounts, load_users
 from investigator.broker.server_log import ServerLog
 from investigator.errors import BrokerError, DeploymentError
 
@@ -64,6 +65,7 @@ class EmbeddedServer:
         """
         self.folder = folder
         self.port = port
+        self._asked_port = port
         self.notices: list[str] = []
         """What was met and put right at the start, one line each: a server that a killed parent had left."""
         self._host = host
@@ -76,6 +78,7 @@ class EmbeddedServer:
         self._process: asyncio.subprocess.Process | None = None
         self._ended: asyncio.Task[int] | None = None
         self._lock: int | None = None
+        self._users_stamp: tuple[int, ...] = ()
         self._log = ServerLog(folder / "nats-server.log")
         self._watched = sys.platform != "linux"
 
@@ -116,6 +119,7 @@ class EmbeddedServer:
             self._lock = _lock(self.folder / "lock")
             await self._end_leftover()
             self._clear_ports_files()
+            self._asked_port = self.port  # a reloaded configuration must say what the one at the start said
             self._write_configuration()
             self._log.begin_here()
         except OSError as error:
@@ -145,11 +149,17 @@ class EmbeddedServer:
         finally:
             self._unlock()
 
-    async def wait(self, on_error: Callable[[str], None] | None = None) -> None:
+    async def wait(
+        self, on_error: Callable[[str], None] | None = None, on_notice: Callable[[str], None] | None = None
+    ) -> None:
         """Return only by an exception: when the server has ended without being asked to.
+
+        Meanwhile a changed users.json takes effect within a second: who was added may come in, who was removed is
+        disconnected. A broken one is told, and changes nothing.
 
         Args:
             on_error: told meanwhile, within a second, what the server could not do (a full disk, above all).
+            on_notice: told of changed users.
 
         Raises:
             BrokerError, DeploymentError: why, as far as its log says.
@@ -158,10 +168,33 @@ class EmbeddedServer:
             raise BrokerError("the broker is not running")
         while not self._ended.done():
             await asyncio.wait({self._ended}, timeout=_READ_LOG_EVERY_S)
-            if on_error is not None and not self._ended.done():
-                for line in self._log.new_errors():
+            if self._ended.done():
+                break
+            problem, notice = self._take_changed_users()
+            if on_notice is not None and notice:
+                on_notice(notice)
+            if on_error is not None:
+                for line in [*([problem] if problem else []), *self._log.new_errors()]:
                     on_error(line)
         raise self._why_it_ended()
+
+    def _take_changed_users(self) -> tuple[str, str]:
+        """Have the server read users.json again if it changed; returns what is wrong with it, and what was done."""
+        stamp = _stamp(self.folder / USERS_FILE)
+        if stamp == self._users_stamp:
+            return "", ""
+        self._users_stamp = stamp
+        try:
+            users = load_users(self.folder)
+            self._write_configuration()
+            if not hasattr(signal, "SIGHUP"):  # Windows
+                return "", "users.json changed; it takes effect when the broker is started again"
+            os.kill(int((self._run / "pid").read_text()), signal.SIGHUP)
+        except DeploymentError as error:
+            return f"{error}; the users stay as they were", ""
+        except (OSError, ValueError) as error:
+            return f"changed users did not take effect: {error}", ""
+        return "", f"users changed: {', '.join(['investigator', *users.people])} may come in"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -189,6 +222,7 @@ class EmbeddedServer:
 
     def _write_configuration(self) -> None:
         """NATS reads JSON as well as its own notation, so quoting is settled by a serialiser."""
+        self._users_stamp = _stamp(self.folder / USERS_FILE)
         descriptor = os.open(self._configuration, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(orjson.dumps(self._settings(), option=orjson.OPT_INDENT_2))
@@ -197,7 +231,7 @@ class EmbeddedServer:
         return {
             "server_name": "investigator",
             "host": self._host,
-            "port": self.port or -1,
+            "port": self._asked_port or -1,
             "pid_file": str(self._run / "pid"),
             "ports_file_dir": str(self._run),
             "log_file": str(self._log.path),
@@ -314,6 +348,15 @@ class EmbeddedServer:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What differs when a file was changed; empty where there is none."""
+    try:
+        info = path.stat()
+    except OSError:
+        return ()
+    return info.st_ino, info.st_size, info.st_mtime_ns
 
 
 def _lock(path: Path) -> int:

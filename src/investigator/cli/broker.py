@@ -45,7 +45,10 @@ async def _serve(home: Path) -> None:
         for line in [*server.notices, *changes]:
             print(line, flush=True)
         print(f"broker ready at {server.url}, pid {server.pid}", flush=True)
-        stopped, ended = asyncio.create_task(stop.wait()), asyncio.create_task(server.wait(on_error=_tell))
+        stopped, ended = (
+            asyncio.create_task(stop.wait()),
+            asyncio.create_task(server.wait(on_error=_tell, on_notice=lambda line: print(line, flush=True))),
+        )
         await asyncio.wait({stopped, ended}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         if ended.done():

@@ -30,13 +30,18 @@ class Command:
 
 COMMANDS: Final[dict[str, Command]] = {
     "run": Command("investigator.cli.run:run", "Ask the fleet, or this machine: one module, or an action file.", verbatim=True),
+    "action": Command("investigator.cli.action:app", "Several people, one action: write, sign, verify, show, send."),
+    "cancel": Command("investigator.cli.cancel:cancel", "Stop an action: where it runs, and where it was not heard of yet."),
     "agents": Command("investigator.cli.agents:agents", "List the agents: name, os, tags, version, last seen, status."),
     "target": Command("investigator.cli.target:target", "Explain a target without sending anything."),
     "module": Command("investigator.cli.module:module", "Run one module here on parameters from standard input."),
     "init": Command("investigator.cli.init:init", "Make a deployment: keys, keyring, ACL, credentials, configuration."),
     "broker": Command("investigator.cli.broker:broker", "Run the deployment's broker."),
     "agent": Command("investigator.cli.agent:agent", "Run this host's agent."),
+    "acl": Command("investigator.cli.acl:app", "Who may do what, and what signatures an action still needs."),
     "keys": Command("investigator.cli.keys:app", "OpenPGP keys and signatures."),
+    "audit": Command("investigator.cli.audit:app", "What agents decided, and whether that was tampered with."),
+    "people": Command("investigator.cli.people:app", "Further investigators: invite, join, add, remove."),
     "demo": Command("investigator.cli.demo:demo", "A broker, three agents, four investigations, in a scratch folder."),
 }  # fmt: skip
 

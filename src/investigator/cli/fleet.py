@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import sys
 import time
 from datetime import timedelta
@@ -12,13 +13,14 @@ from typing import Any, Final
 import orjson
 
 from investigator.cli.request import DEFAULT_LIFE_S, RunRequest
-from investigator.config import ConsoleConfig, default_home, load_console
+from investigator.config import CONSOLE_FILE, ConsoleConfig, default_home, load_console
 from investigator.console.action_file import AskedFor
-from investigator.console.condition import compile_target
 from investigator.console.dispatch import Prepared, add_signature, prepare, sign_action, write_action
 from investigator.console.keys import load_sealing_key, load_signer
 from investigator.console.passphrase import Passphrase
-from investigator.errors import BadInput, Incomplete
+from investigator.console.people_file import owners, read_people
+from investigator.console.signed_file import check_same_target
+from investigator.errors import BadInput, Incomplete, Refused
 from investigator.protocol.action import Action, compressed
 from investigator.protocol.sealing import public_sealing_key
 
@@ -33,17 +35,17 @@ class Asking:
         self.request = request
         self.asked = asked
         self.config: ConsoleConfig = _settings(request)
-        self.passphrase = Passphrase("the investigator's key")
+        self.passphrase = Passphrase("the investigator's key", self.config.passphrase_command)
 
     def go(self) -> int:
         """Print, sign and print, explain, or ask."""
         if self.asked.envelope is not None:
             prepared = prepare(self.asked.envelope)
-            self._same_target(prepared.action)
+            check_same_target(prepared.action)
             if self.request.sign_only:  # the next signer's turn
                 prepared = add_signature(prepared, load_signer(self.config.signer, self.passphrase))
         else:
-            action = self._write()
+            action = self.write()
             if self.request.print_action:
                 _print_unsigned(action)
                 return 0
@@ -55,7 +57,8 @@ class Asking:
             return asyncio.run(self._explain(prepared))
         return asyncio.run(self._investigate(prepared))
 
-    def _write(self) -> Action:
+    def write(self) -> Action:
+        """The action that was asked for: target compiled, times set, sealed to this console's key."""
         request, asked = self.request, self.asked
         target = request.target or asked.target
         if not target:
@@ -79,13 +82,14 @@ class Asking:
             notfound=request.target_notfound,
         )
 
-    def _same_target(self, action: Action) -> None:
-        """What people read and what agents obey must be the same (nobody compiles it again but us)."""
-        tree, _ = compile_target(action.target, self.config.targets)
-        if tree != action.condition:
-            raise BadInput(
-                f"action {action.id}: its condition is not what its target {action.target!r} compiles to",
-                hint="Do not send it: it would run elsewhere than it says.",
+    def _refuse_unreadable(self, action: Action, private_key: bytes | None) -> None:
+        """Whoever follows an action must be able to open its results: to all others every agent would seem silent."""
+        own = None if private_key is None else base64.b64encode(public_sealing_key(private_key)).decode()
+        if action.sealto not in (None, own):
+            owner = owners(read_people(self.config.people)).get(action.sealto or "", f"another key, {action.sealto}")
+            raise Refused(
+                f"action {action.id}: its results are sealed to {owner}, and this console could not open them",
+                hint="Who wrote the action sends it.",
             )
 
     def _private_key(self) -> bytes:
@@ -103,6 +107,7 @@ class Asking:
         modules = [operation.module for operation in prepared.action.operations]
         audience = renderer(self.request.output, show=self.request.show, modules=modules)
         private_key = None if self.config.sealing_key is None else self._private_key()
+        self._refuse_unreadable(prepared.action, private_key)
         async with console_link(self.config) as broker, Store(self.config.store) as store:
             summary = await investigate(
                 prepared,
@@ -114,6 +119,7 @@ class Asking:
                 stop=stop_event(),
             )
         if summary.interrupted:
+            print(f"`investigator cancel {prepared.action.id}` stops it on the agents", file=sys.stderr)
             return INTERRUPTED
         answered = summary.states.get("found", 0) + summary.states.get("notfound", 0)
         return 0 if answered == summary.targeted else Incomplete.exit_code
@@ -146,12 +152,16 @@ class Asking:
         return 0
 
 
+def deployment_folder(request: RunRequest) -> Path:
+    """The folder of the deployment that a request means."""
+    if request.config is not None:
+        return Path(request.config).absolute().parent
+    return request.home.absolute() if request.home is not None else default_home()
+
+
 def _settings(request: RunRequest) -> ConsoleConfig:
-    home = request.home.absolute() if request.home is not None else default_home()
-    if request.config is None:
-        return load_console(home)
-    path = Path(request.config).absolute()
-    return load_console(path.parent, path.name)
+    file = CONSOLE_FILE if request.config is None else request.config.name
+    return load_console(deployment_folder(request), file)
 
 
 def _print_unsigned(action: Action) -> None:

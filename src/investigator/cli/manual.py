@@ -31,8 +31,10 @@ def module_help(spec: Spec, flags: Flags, ours: Flags, *, prog: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def command_help(prog: str, ours: Flags) -> str:
-    """The manual of `run` and `mig`."""
+def command_help(prog: str, ours: Flags, *, takes_file: bool = False) -> str:
+    """The manual of `run` and `mig`, and of what takes their flags; with `takes_file` of what takes no module."""
+    if takes_file:
+        return f"usage: {prog} [flags] FILE\n\nflags (-x VALUE, -x=VALUE; with one dash or two):\n{_list(ours)}\n"
     return (
         f"usage: {prog} [flags] MODULE [flags] [module flags]\n"
         f"       {prog} [flags] -i FILE\n"

@@ -12,6 +12,15 @@ Home = Annotated[
     Path | None, typer.Option("--home", metavar="DIR", help="The deployment's folder, instead of $INVESTIGATOR_HOME.")
 ]
 
+PassphraseCommand = Annotated[
+    str,
+    typer.Option(
+        "--passphrase-command",
+        metavar="WORDS",
+        help="A command whose first line is the passphrase, as `pass show NAME`; no shell reads it.",
+    ),
+]
+
 
 class Output(StrEnum):
     """How results are written."""
@@ -27,3 +36,19 @@ def home_folder(home: Path | None) -> Path:
     from investigator.config import default_home
 
     return home.absolute() if home is not None else default_home()
+
+
+def split_command(words: str) -> tuple[str, ...]:
+    """A command as it was typed, as program and arguments.
+
+    Raises:
+        BadInput: a quote is not closed.
+    """
+    import shlex
+
+    from investigator.errors import BadInput
+
+    try:
+        return tuple(shlex.split(words))
+    except ValueError as error:
+        raise BadInput(f"--passphrase-command {words!r}: {error}") from None

@@ -63,6 +63,24 @@ GLOBALS: Final = Flags(
         _ours("V", "print the version", to="version", kind="switch", aliases=("version",)),
     )
 )  # fmt: skip
+
+
+def _some_of(names: str) -> tuple[Flag, ...]:
+    return tuple(GLOBALS[name] for name in names.split())
+
+
+ACTION_NEW: Final = Flags(
+    (
+        _ours("o", "write the action into this new file (- for standard output)", to="out", value="FILE",
+              aliases=("out",)),
+        _ours("envelope", "write it as an envelope, in which signatures are collected", to="as_envelope",
+              kind="switch"),
+        *_some_of("t e n i z target-found target-notfound home c v"),
+    )
+)  # fmt: skip
+"""Those of `investigator action new`."""
+ACTION_SEND: Final = Flags(_some_of("show output wait dry-run i home c v"))
+"""Those of `investigator action send`: nothing that would change what was signed."""
 _HELP: Final = frozenset(("h", "help"))
 
 
@@ -95,6 +113,9 @@ class RunRequest:
     """The operation's, validated by the module."""
     file: Path | None = None
     """The action file; `-` is standard input."""
+    out: Path | None = None
+    """With `ACTION_NEW`: where the action goes; `-` is standard output."""
+    as_envelope: bool = False
     help: str = ""
     """Not empty: print this, and nothing else."""
 
@@ -104,19 +125,23 @@ class RunRequest:
         return self.target == LOCAL
 
 
-def parse_run(words: Sequence[str], *, prog: str = "investigator run") -> RunRequest:
-    """Read the words after `prog`.
+def parse_run(
+    words: Sequence[str], *, prog: str = "investigator run", flags: Flags = GLOBALS, takes_file: bool = False
+) -> RunRequest:
+    """Read the words after `prog`, which takes these flags; with `takes_file` a word is the action file, and no module.
 
     Raises:
         BadInput: the first that is wrong, in one line; `BadParameters` and `BadRegex` are the module's own.
     """
-    asked = _Asked(prog)
+    asked = _Asked(prog, flags, takes_file=takes_file)
     asked.read(words)
     if asked.help:
         return RunRequest(name="", help=asked.help)
-    values = asked.ours.nested(GLOBALS)
+    values = asked.ours.nested(flags)
     if values.get("version"):
         return RunRequest(name="", version=True)
+    if takes_file and "file" not in values:
+        raise BadInput("no action file", hint=f"`{prog} FILE`; `{prog} --help` lists the flags.")
     _check(values, asked.module, prog)
     command_line = f"{prog} {shlex.join(words)}"
     target = values.get("target")
@@ -125,8 +150,8 @@ def parse_run(words: Sequence[str], *, prog: str = "investigator run") -> RunReq
         named="name" in values,
         target=target,
         expire_s=_expire_s(values),
-        show=values["show"],
-        output=values["output"],
+        show=values.get("show", "found"),
+        output=values.get("output", "text"),
         wait=values.get("wait", False),
         dry_run=values.get("dry_run", False),
         print_action=values.get("print_action", False),
@@ -140,13 +165,17 @@ def parse_run(words: Sequence[str], *, prog: str = "investigator run") -> RunReq
         module=asked.module.spec.name if asked.module is not None else None,
         parameters=asked.parameters(local=target == LOCAL),
         file=_path(values, "file"),
+        out=_path(values, "out"),
+        as_envelope=values.get("as_envelope", False),
     )
 
 
 class _Asked:
     """The words, sorted into ours and the module's."""
 
-    def __init__(self, prog: str) -> None:
+    def __init__(self, prog: str, known: Flags, *, takes_file: bool) -> None:
+        self._known = known
+        self._takes_file = takes_file
         self.ours = Values()
         self.theirs = Values()
         self.module: Module[Any] | None = None
@@ -165,7 +194,7 @@ class _Asked:
                 self._word(words[at - 1])
             elif at < len(words):
                 raise BadInput(f"nothing can follow '--', but {words[at]!r} does")
-        if self.help or self.ours.nested(GLOBALS).get("version"):
+        if self.help or self.ours.nested(self._known).get("version"):
             return
         bare = self.module is not None and self.module.spec.flags is not None and self.module.spec.help_when_bare
         if bare and not self.theirs:
@@ -188,17 +217,20 @@ class _Asked:
                 hint=f"Values stand behind their flag; quote what holds spaces. `{self._prog} "
                 f"{self.module.spec.name} --help` lists the flags.",
             )
-        if word == "help":
-            self.help = command_help(self._prog, GLOBALS)
+        if word == "help" and not self._takes_file:
+            self.help = command_help(self._prog, self._known, takes_file=self._takes_file)
             return
-        if "file" in self.ours.nested(GLOBALS):
+        if self._takes_file and "file" not in self.ours.nested(self._known):
+            self.ours.set(self._known["i"], word)
+            return
+        if "file" in self.ours.nested(self._known):
             raise BadInput(f"with -i the action file says what is asked; {word[:60]!r} has no place")
         self.module = get_module(word)
         if self.module.spec.flags is not None:
             self._flags = module_flags(self.module.spec.flags)
 
     def _flag(self, name: str, inline: str | None, following: Sequence[str]) -> int:
-        owners = [(self._flags, self.theirs), (GLOBALS, self.ours)]
+        owners = [(self._flags, self.theirs), (self._known, self.ours)]
         if not self.theirs:
             owners.reverse()
         for flags, values in owners:
@@ -208,21 +240,21 @@ class _Asked:
                 return used
         if name in _HELP:
             if self.module is None:
-                self.help = command_help(self._prog, GLOBALS)
+                self.help = command_help(self._prog, self._known, takes_file=self._takes_file)
             else:
                 self._module_help()
             return 0
         if self.module is None:
-            error = unknown_flag(name, GLOBALS, of=self._prog)
-            error.hint = "A module's own flags come after its name."
+            error = unknown_flag(name, self._known, of=self._prog)
+            error.hint = "" if self._takes_file else "A module's own flags come after its name."
             raise error
         if self.module.spec.flags is None:
             raise _no_flags(self.module, self._prog)
-        raise unknown_flag(name, self._flags, GLOBALS, of=f"module {self.module.spec.name}")
+        raise unknown_flag(name, self._flags, self._known, of=f"module {self.module.spec.name}")
 
     def _module_help(self) -> None:
         assert self.module is not None
-        self.help = module_help(self.module.spec, self._flags, GLOBALS, prog=self._prog)
+        self.help = module_help(self.module.spec, self._flags, self._known, prog=self._prog)
 
 
 def _check(values: dict[str, Any], module: Module[Any] | None, prog: str) -> None:
@@ -281,5 +313,7 @@ def life_s(text: str, *, what: str) -> float:
 def _path(values: dict[str, Any], key: str) -> Path | None:
     text = values.get(key)
     if text == "":
-        raise BadInput(f"-{next(flag.name for flag in GLOBALS.all if flag.path == (key,))}: an empty path")
+        raise BadInput(
+            f"-{next(flag.name for flag in (*GLOBALS.all, *ACTION_NEW.all) if flag.path == (key,))}: an empty path"
+        )
     return Path(text).expanduser() if text is not None else None

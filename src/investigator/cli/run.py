@@ -38,7 +38,7 @@ def ask(request: RunRequest) -> int:
         return 0
     if request.debug:
         os.environ[DEBUG] = "1"
-    asked = _asked_for(request)
+    asked = asked_for(request)
     for note in asked.notes:
         print(f"[notice] {printable(note)}", file=sys.stderr)
     if request.local or (request.target is None and asked.target == LOCAL):
@@ -50,7 +50,7 @@ def ask(request: RunRequest) -> int:
     return Asking(request, asked).go()
 
 
-def _asked_for(request: RunRequest) -> AskedFor:
+def asked_for(request: RunRequest) -> AskedFor:
     """What the words, or the action file, ask."""
     if request.file is not None:
         asked = read_action_file(request.file, local=request.local)

@@ -1,4 +1,4 @@
-"""Stage 1, from a file: MIG's action files (syntax version 2), our own unsigned actions, and signed envelopes.
+"""Stage 1, from a file: MIG's action files (syntax version 2), our own unsigned actions, and signed ones in either form.
 
 MIG is loose about keys: they match in any case. That looseness ends here: what comes out has our names, was validated
 by each operation's module, and is signed anew. An envelope is taken as it is, since its bytes are signed.
@@ -17,13 +17,13 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 import msgspec
 
 from investigator.console.operations import in_our_case, read_operation
+from investigator.console.signed_file import STANDARD_INPUT, looks_signable, put_together, signatures_beside
 from investigator.errors import BadInput
 from investigator.protocol.action import MAX_OPERATIONS, Operation, parse_action
 from investigator.protocol.codec import convert, strict_loads
 from investigator.protocol.envelope import Envelope, decode_envelope
 
 MAX_FILE_BYTES: Final = 64 << 20
-STANDARD_INPUT: Final = Path("-")
 _UNSET_YEAR: Final = 1
 """Go's zero time, 0001-01-01, is how MIG prints a time that is not set."""
 _DESCRIPTION: Final = ("author", "email", "url", "revision")
@@ -80,6 +80,10 @@ def read_action_file(path: Path, *, local: bool = False) -> AskedFor:
         raise BadInput(f"{what}: no action: a JSON object is expected")
     if "v" in document and "action" in document:
         return _signed(decode_envelope(raw))
+    if path != STANDARD_INPUT and looks_signable(document):
+        beside = signatures_beside(path)
+        if beside:  # without any it is one of ours to sign anew, as it was printed
+            return _signed(put_together(raw, beside))
     return _unsigned(document, what=what, local=local)
 
 

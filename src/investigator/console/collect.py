@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from investigator.broker.connection import Broker, Message
     from investigator.console.inventory import Host, Inventory
     from investigator.console.store import Store
+    from investigator.protocol.answer import Head
     from investigator.protocol.result import Outcome, State
 
 GRACE_S: Final = 5.0
@@ -47,6 +48,10 @@ class Collection:
     on_outcome: Callable[[str, str, Outcome], None]
     """Called with agent id, name and outcome, once per agent, when it is final."""
     on_warning: Callable[[str], None]
+    cancel: frozenset[str] = frozenset()
+    """SHA-256 of the envelope of a cancel of this action, with and without the action: its refusals are awaited too."""
+    on_cancel_refused: Callable[[str, Outcome], None] | None = None
+    """Called with agent id and outcome for each agent that refuses it."""
     tally: Tally = field(init=False)
     seen_since: set[str] = field(default_factory=set)
     dropped: int = 0
@@ -83,11 +88,11 @@ class Collection:
             if not missing:
                 return
             if time.time() >= deadline_s:
-                await self._read_stream()
+                await self.read_stream()
                 return
             lost_s = self._watch_broker(lost_s)
             if time.monotonic() >= next_read_s and lost_s is None:
-                await self._read_stream()
+                await self.read_stream()
                 next_read_s = time.monotonic() + READ_STREAM_EVERY_S
             await self._keep()
             tick()
@@ -103,11 +108,12 @@ class Collection:
         return self.tally.states(seen_since=self.seen_since)
 
     async def finish(self) -> None:
-        """Keep what is not kept yet, and what each agent came to."""
+        """Keep what is not kept yet, what each agent came to, and the heads of the audits that heartbeats told meanwhile."""
         await self._keep()
         if self.store_problem is None:
             try:
                 await self.store.keep_states(self.action.id, self.states())
+                await self.store.keep_heads(self.inventory.heads())
             except DeploymentError as error:
                 self._store_failed(error)
 
@@ -130,7 +136,8 @@ class Collection:
             )
         return lost_s
 
-    async def _read_stream(self) -> None:
+    async def read_stream(self) -> None:
+        """Take what the stream has and was not heard live."""
         try:
             async for stored in self.broker.read_stream(
                 RESULTS, results_of(self.action.id), after_seq=self._last_sequence
@@ -177,6 +184,9 @@ class Collection:
         self._taken.add(mark)
         try:
             head, piece = unpack(payload, action=self.action.id, agent=agent, private_key=self.private_key)
+            if self.cancel and head.digest != self.digest:
+                self._take_refusal(agent, head, piece)
+                return
             if head.digest != self.digest:
                 # somebody published other bytes under this action's id, and the agent answered to those
                 raise BadFrame("it answers other bytes than this action's")
@@ -194,6 +204,14 @@ class Collection:
         if outcome is not None and self.tally.add(agent, outcome) and self.tally.is_final(agent):
             self._tell(agent, outcome)
         self.changed.set()
+
+    def _take_refusal(self, agent: str, head: Head, piece: bytes) -> None:
+        outcome = self._assemblies.setdefault(agent, Assembly()).add(head, piece)
+        if outcome is not None and outcome.state == "refused" and outcome.envelope in self.cancel:
+            self.seen_since.add(agent)
+            if self.on_cancel_refused is not None:
+                self.on_cancel_refused(agent, outcome)
+            self.changed.set()
 
     def _tell(self, agent: str, outcome: Outcome) -> None:
         if agent not in self._told:

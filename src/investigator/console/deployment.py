@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import getpass
+import json
 import os
 import shutil
 import socket
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,15 +20,17 @@ import orjson
 from investigator.broker import credentials
 from investigator.config import AGENT_FILE, BROKER_FILE, CONSOLE_FILE
 from investigator.console.keys import encode_sealing_key
+from investigator.console.people_file import Person, encode_people
 from investigator.errors import DeploymentError
 from investigator.pgp.secret import generate_key
-from investigator.protocol.sealing import generate_sealing_key
+from investigator.protocol.sealing import generate_sealing_key, public_sealing_key
 
 SIGNING_KEY: Final = Path("secrets/investigator.asc")
 SEALING_KEY: Final = Path("secrets/sealing.pem")
 BROKER_FOLDER: Final = Path("broker")
 KEYRING: Final = Path("keyring")
 ACL: Final = Path("acl.json")
+PEOPLE: Final = Path("people.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,46 +51,90 @@ def create_deployment(home: Path, *, port: int, passphrase: str | None) -> Deplo
     """
     port = port or _free_port()
     url = f"nats://127.0.0.1:{port}"
+    with filling(home) as scratch:
+        fingerprint = _fill(scratch, url=url, port=port, passphrase=passphrase)
+    return Deployment(home, fingerprint, url, passphrase is not None)
+
+
+@contextmanager
+def filling(home: Path) -> Iterator[Path]:
+    """A scratch folder, the content of which moves into `home` at the end: all of it, or on any error nothing.
+
+    Raises:
+        DeploymentError: something of that name is there already, or the disk does not take it.
+    """
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".init-", dir=home))
     except OSError as error:
         raise DeploymentError(f"{home}: {error.strerror}") from None
     try:
-        fingerprint = _fill(scratch, url=url, port=port, passphrase=passphrase)
+        yield scratch
         _move_into_place(scratch, home)
     except OSError as error:
         raise DeploymentError(f"{error.filename or home}: {error.strerror}") from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return Deployment(home, fingerprint, url, passphrase is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnKeys:
+    """An investigator's new keys."""
+
+    fingerprint: str
+    public: str
+    """The certificate, in armor."""
+    sealto: str
+    """Base64 of the public key that results are sealed to."""
+
+
+def make_own_keys(folder: Path, name: str, email: str, passphrase: str | None) -> OwnKeys:
+    """Make the key that signs and the key that opens results, and put the secret parts into a folder.
+
+    Raises:
+        BadInput: a name or address that is none.
+        OSError: the disk does not take them.
+    """
+    made = generate_key(name, email, passphrase)
+    sealing = generate_sealing_key()
+    write_private(folder / SIGNING_KEY, made.secret.encode())
+    write_private(folder / SEALING_KEY, encode_sealing_key(sealing, passphrase))
+    sealto = base64.b64encode(public_sealing_key(sealing)).decode()
+    return OwnKeys(made.fingerprint, made.public, sealto)
+
+
+def console_toml(*, url: str, credentials_file: str, targets: Mapping[str, str] | None = None) -> bytes:
+    """A new console.toml; what stands in it may come from an invitation, and stays a text whatever it holds."""
+    text = _CONSOLE.format(
+        url=_quoted(url), credentials=_quoted(credentials_file), key=SIGNING_KEY, sealing_key=SEALING_KEY
+    )
+    lines = [f"{_quoted(name)} = {_quoted(condition)}\n" for name, condition in (targets or {}).items()]
+    return (text + "".join(lines)).encode()
+
+
+def _quoted(text: str) -> str:
+    """A basic string of TOML, which is JSON's, but for one control character and for what lies beyond 16 bits."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _fill(folder: Path, *, url: str, port: int, passphrase: str | None) -> str:
     """Everything that a deployment holds; returns the investigator's fingerprint."""
     person, host = _person(), socket.gethostname()
-    secret, public, fingerprint = generate_key(person, f"{person}@{host}", passphrase)
-    _write(folder / SIGNING_KEY, secret.encode())
-    _write(folder / SEALING_KEY, encode_sealing_key(generate_sealing_key(), passphrase))
-    _write(folder / KEYRING / f"{fingerprint}.asc", public.encode())
+    own = make_own_keys(folder, person, f"{person}@{host}", passphrase)
+    fingerprint = own.fingerprint
+    write_private(folder / PEOPLE, encode_people({person: Person(fingerprint=fingerprint, sealto=own.sealto)}))
+    write_private(folder / KEYRING / f"{fingerprint}.asc", own.public.encode())
     acl = {"default": {"minimumweight": 1, "investigators": {person: {"fingerprint": fingerprint, "weight": 1}}}}
-    _write(folder / ACL, orjson.dumps(acl, option=orjson.OPT_INDENT_2) + b"\n")
+    write_private(folder / ACL, orjson.dumps(acl, option=orjson.OPT_INDENT_2) + b"\n")
     files = credentials.create(folder / BROKER_FOLDER)
     link = {role: str(path.relative_to(folder)) for role, path in files.items()}
-    _write(
-        folder / CONSOLE_FILE,
-        _CONSOLE.format(
-            url=url,
-            credentials=link[credentials.Role.INVESTIGATOR],
-            key=SIGNING_KEY,
-            sealing_key=SEALING_KEY,
-        ).encode(),
-    )
-    _write(
+    console = console_toml(url=url, credentials_file=link[credentials.Role.INVESTIGATOR])
+    write_private(folder / CONSOLE_FILE, console)
+    write_private(
         folder / AGENT_FILE,
         _AGENT.format(url=url, credentials=link[credentials.Role.AGENTS], keyring=KEYRING, acl=ACL).encode(),
     )
-    _write(folder / BROKER_FILE, _BROKER.format(port=port, store=BROKER_FOLDER).encode())
+    write_private(folder / BROKER_FILE, _BROKER.format(port=port, store=BROKER_FOLDER).encode())
     return fingerprint
 
 
@@ -94,8 +144,8 @@ store = "console.sqlite"            # what was asked, and every answer as receiv
 sealing_key = "{sealing_key}"   # results are sealed to it: nobody else reads them
 
 [broker]
-url = "{url}"
-credentials = "{credentials}"
+url = {url}
+credentials = {credentials}
 
 [signer]
 key = "{key}"       # or: gpg = "FULL FINGERPRINT", for a key that gpg holds
@@ -143,7 +193,8 @@ def _move_into_place(scratch: Path, home: Path) -> None:
         (scratch / name).rename(home / name)
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
+    """A new file that only its owner can read; raises `OSError`."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:

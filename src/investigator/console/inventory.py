@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from investigator.console.heads import ChainHead
 from investigator.errors import BadInput, Refused
 from investigator.protocol.facts import Facts, Heartbeat, decode_facts, decode_heartbeat
 from investigator.protocol.subjects import ALL_FACTS, ALL_HEARTBEATS, FACTS, HEARTBEATS
@@ -88,6 +89,14 @@ class Inventory:
             came_to = ()
         hosts = sorted(self.hosts.values(), key=lambda host: (host.name, host.id))
         return [host for host in hosts if condition is None or _is_meant(condition, host, now, came_to)]
+
+    def heads(self) -> list[ChainHead]:
+        """What each agent's last heartbeat says of its host's audit; agents whose heartbeats say nothing have none."""
+        return [
+            ChainHead(host.id, host.heartbeat.n, host.heartbeat.h, host.heartbeat.t, host.heartbeat_seen.timestamp())
+            for host in self.hosts.values()
+            if host.heartbeat is not None and host.heartbeat_seen is not None and host.heartbeat.h
+        ]
 
     def hear_facts(self, agent: str, frame: bytes, seen: datetime) -> None:
         """Take an agent's facts if it signed them itself."""

@@ -12,6 +12,7 @@ from investigator.broker.connection import Broker
 from investigator.console.audience import Audience, Summary
 from investigator.console.collect import Collection, awaited
 from investigator.console.dispatch import Prepared, publish
+from investigator.console.heads import keep_heads
 from investigator.console.inventory import Host, load_inventory
 from investigator.console.store import Store
 from investigator.errors import BrokerError
@@ -56,7 +57,7 @@ async def investigate(
 
     problem: BrokerError | None = None
     try:
-        await _until(stop, collection.until_over(awaited=expected, wait=wait, tick=tick))
+        await until_stopped(stop, collection.until_over(awaited=expected, wait=wait, tick=tick))
     except BrokerError as error:
         problem = error
     cut_short = stop.is_set() or problem is not None
@@ -79,7 +80,7 @@ async def _open(
     prepared: Prepared, broker: Broker, store: Store, audience: Audience, private_key: bytes | None
 ) -> tuple[list[Host], Collection]:
     inventory = await load_inventory(broker)
-    for line in inventory.dropped:
+    for line in [*inventory.dropped, *await keep_heads(store, inventory)]:
         audience.warn(line)
     now = utc(time.time())
     targeted = inventory.matching(prepared.condition, now, await store.who_came_to())
@@ -102,7 +103,7 @@ async def _open(
     return targeted, collection
 
 
-async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+async def until_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
     """Let the work end by itself, or by `stop`."""
     task = asyncio.create_task(work)
     stopped = asyncio.create_task(stop.wait())

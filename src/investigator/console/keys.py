@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -26,7 +27,18 @@ def load_signer(config: Signing, passphrase: Callable[[], str]) -> Signer:
         return GpgSigner(config.gpg, config.gpg_home)
     if config.key is None:
         raise DeploymentError("console.toml names no key: [signer] needs `key` or `gpg`")
+    refuse_readable(config.key)
     return KeyFileSigner(read_file(config.key, max_bytes=MAX_KEY_BYTES), passphrase)
+
+
+def refuse_readable(path: Path) -> None:
+    """Raise `DeploymentError` for a file with a secret that others than its owner can read, or write."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise DeploymentError(f"{path}: {error.strerror}") from None
+    if os.name == "posix" and mode & 0o077:
+        raise DeploymentError(f"{path}: others than its owner can read or write it", hint=f"chmod go= {path}")
 
 
 def encode_sealing_key(private: bytes, passphrase: str | None) -> bytes:

@@ -8,10 +8,11 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import aiosqlite
 
+from investigator.console.heads import ChainHead
 from investigator.errors import DeploymentError
 from investigator.protocol.envelope import Envelope
 
@@ -23,8 +24,26 @@ CREATE TABLE IF NOT EXISTS answers (
 CREATE TABLE IF NOT EXISTS outcomes (
     action TEXT NOT NULL, agent TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (action, agent)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS newest_heads (
+    agent TEXT PRIMARY KEY, count INTEGER NOT NULL, head TEXT NOT NULL, told_s INTEGER NOT NULL, seen_s REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS heads (
+    place INTEGER PRIMARY KEY,
+    agent TEXT NOT NULL, count INTEGER NOT NULL, head TEXT NOT NULL, told_s INTEGER NOT NULL, seen_s REAL NOT NULL
+);
 CREATE INDEX IF NOT EXISTS answers_of_action ON answers (action, agent);
 """
+MAX_HEADS: Final = 64
+"""Per agent, on average. Beyond it every second one of each agent's older half goes: the first stay, as evidence of what was."""
+_THIN_OUT: Final = f"""
+DELETE FROM heads WHERE place IN (
+    SELECT place FROM (
+        SELECT place, count(*) OVER mine AS all_of_them,
+            row_number() OVER (mine ORDER BY place ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS number
+        FROM heads WINDOW mine AS (PARTITION BY agent)
+    ) WHERE all_of_them > {MAX_HEADS // 2} AND number <= all_of_them / 2 AND number % 2 = 0
+)
+"""  # noqa: S608 - its only value is ours
 
 
 class Store:
@@ -63,6 +82,11 @@ class Store:
             "INSERT OR IGNORE INTO actions VALUES (?, ?, ?, ?)", [(action_id, name, envelope.encode(), published_s)]
         )
 
+    async def action(self, action_id: str) -> bytes | None:
+        """The envelope of an action that was asked from here."""
+        rows = await self._read("SELECT envelope FROM actions WHERE id = ?", (action_id,))
+        return bytes(rows[0][0]) if rows else None
+
     async def keep_answers(self, action_id: str, answers: Sequence[tuple[str, bytes]]) -> None:
         """Keep (agent id, payload) pairs; the same one twice is kept once."""
         await self._write(
@@ -82,6 +106,44 @@ class Store:
         try:
             cursor = await self._database.execute("SELECT * FROM outcomes WHERE state IN ('found', 'notfound')")
             return {(str(row[0]), str(row[1]), str(row[2])) for row in await cursor.fetchall()}
+        except sqlite3.Error as error:
+            raise DeploymentError(f"{self.path}: {error}") from None
+
+    async def heads(self, agent: str | None = None) -> list[ChainHead]:
+        """Every head of an audit that is kept, or those of one agent, in the order in which they were heard."""
+        where, words = ("WHERE agent = ? ", (agent,)) if agent is not None else ("", ())
+        query = f"SELECT agent, count, head, told_s, seen_s FROM heads {where}ORDER BY place"  # noqa: S608 - no value in it
+        return [ChainHead(*row) for row in await self._read(query, words)]
+
+    async def newest_heads(self) -> dict[str, ChainHead]:
+        """The head with the highest count, per agent."""
+        rows = await self._read("SELECT agent, count, head, told_s, seen_s FROM newest_heads")
+        return {str(row[0]): ChainHead(*row) for row in rows}
+
+    async def keep_heads(self, heads: Sequence[ChainHead]) -> None:
+        """Keep heads of chains that grew. Of an honest chain there is nothing else: what is shorter is not evidence of more."""
+        newest = await self.newest_heads()
+        grown = [head for head in heads if head.agent not in newest or head.count > newest[head.agent].count]
+        if not grown:
+            return
+        rows = [(head.agent, head.count, head.head, head.told_s, head.seen_s) for head in grown]
+        await self._write("INSERT INTO heads (agent, count, head, told_s, seen_s) VALUES (?, ?, ?, ?, ?)", rows)
+        await self._write("INSERT OR REPLACE INTO newest_heads VALUES (?, ?, ?, ?, ?)", rows)
+        ((kept, agents),) = await self._read("SELECT (SELECT count(*) FROM heads), (SELECT count(*) FROM newest_heads)")
+        if kept > MAX_HEADS * agents:
+            await self._write(_THIN_OUT, [()])
+
+    async def forget_heads(self, agent: str) -> int:
+        """Forget those of one agent, whose chain began anew for a known reason; returns how many there were."""
+        known = len(await self.heads(agent))
+        await self._write("DELETE FROM heads WHERE agent = ?", [(agent,)])
+        await self._write("DELETE FROM newest_heads WHERE agent = ?", [(agent,)])
+        return known
+
+    async def _read(self, query: str, words: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        try:
+            cursor = await self._database.execute(query, tuple(words))
+            return [tuple(row) for row in await cursor.fetchall()]
         except sqlite3.Error as error:
             raise DeploymentError(f"{self.path}: {error}") from None
 

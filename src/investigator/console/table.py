@@ -16,6 +16,7 @@ from investigator.console.render_parts import json_text
 from investigator.printable import columns, fit, printable
 
 CSV_COLUMNS: Final = ("id", "name", "os", "tags", "version", "last_seen", "status")
+_MAX_PROBLEMS: Final = 8
 _HEADS: Final = (("NAME", 40), ("OS", 8), ("TAGS", 48), ("VERSION", 16), ("LAST SEEN", 14), ("STATUS", 8))
 """Heading and the widest that its column gets."""
 
@@ -54,6 +55,22 @@ def write_agents(
     else:
         out.write("[" + ",".join("\n" + json_text(dict(row), encoding=out.encoding) for row in rows) + "\n]\n")
     out.flush()
+
+
+def broken_trust(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A line for each thing that is broken in an agent's keyring or ACL, as it says itself in its facts."""
+    return [
+        f"{printable(_text(row, 'name'))}: {printable(str(problem))}"
+        for row in rows
+        for problem in _told_problems(row.get("environment"))
+    ]
+
+
+def _told_problems(environment: object) -> Sequence[object]:
+    """What an agent says may be anything."""
+    trust = environment.get("trust") if isinstance(environment, Mapping) else None
+    problems = trust.get("problems") if isinstance(trust, Mapping) else None
+    return problems[:_MAX_PROBLEMS] if isinstance(problems, list) else ()
 
 
 def aligned(rows: Iterable[Sequence[str]], heads: Sequence[tuple[str, int]]) -> list[str]:

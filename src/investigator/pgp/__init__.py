@@ -6,6 +6,6 @@ or with a key file, of which `secret` knows the format. `arithmetic` is where PG
 """
 
 from investigator.pgp.keyring import Keyring, Listed, Verified
-from investigator.pgp.policy import Policy, SignatureRefused
+from investigator.pgp.policy import OtherBytes, Policy, SignatureRefused
 
-__all__ = ["Keyring", "Listed", "Policy", "SignatureRefused", "Verified"]
+__all__ = ["Keyring", "Listed", "OtherBytes", "Policy", "SignatureRefused", "Verified"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from investigator.pgp.certificate import Certificate, SigningKey, Statement, Window
-from investigator.pgp.framing import CERTIFICATE, SIGNATURE, Packet, dearmor, each_packet, read_packets
+from investigator.pgp.framing import CERTIFICATE, SIGNATURE, Packet, dearmor, each_packet, read_packets, write_packet
 from investigator.pgp.key import Key, fingerprint_of, key_hashed
 from investigator.pgp.policy import MAX_CERTIFICATE_BYTES, MAX_USER_ID_BYTES, NEVER, SignatureRefused
 from investigator.pgp.signature import (
@@ -75,6 +75,21 @@ def key_revocations(blob: bytes) -> tuple[list[Signature], bool]:
         except SignatureRefused:
             pure = False
     return found, pure and bool(found)
+
+
+def revocation_packet(blob: bytes) -> bytes:
+    """The one key revocation that a file consists of, armored or not, as a packet: for sending it on.
+
+    Raises:
+        SignatureRefused: it is something else.
+    """
+    found, nothing_else = key_revocations(blob)
+    if len(found) != 1 or not nothing_else:
+        raise SignatureRefused("not one key revocation and nothing else")
+    (block,) = _blocks(blob)
+    armor = SIGNATURE if block.startswith(b"-----BEGIN PGP SIGNATURE") else CERTIFICATE
+    ((tag, body),) = read_packets(dearmor(block, armor))
+    return write_packet(tag, body)
 
 
 def _blocks(blob: bytes) -> list[bytes]:

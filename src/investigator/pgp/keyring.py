@@ -132,6 +132,44 @@ class Keyring:
         certificate.judge(fingerprint, parsed.created, now, self.policy.skew_s)
         return Verified(certificate.fingerprint, fingerprint, parsed.created)
 
+    def named_by(self, signature: bytes) -> str:
+        """The certificate that a signature names, by its full fingerprint, or nothing: it is not in here.
+
+        Nothing is checked: a forger names whom it likes. For telling people whose signature something claims to be.
+
+        Raises:
+            SignatureRefused: it is no signature of a document.
+        """
+        named = read_document_signature(signature).issuers()
+        for certificate in self._by_file.values():
+            keys = (certificate.fingerprint, *certificate.signers, *certificate.unusable)
+            if not named.isdisjoint(part for key in keys for part in _ids(key)):
+                return certificate.fingerprint
+        return ""
+
+    def revoked_by(self, packet: bytes) -> str:
+        """The certificate, by its full fingerprint, whose primary key revoked itself with this one packet.
+
+        (10) Here it must prove itself, since anybody may have sent it: a designated revoker, or a hash that is not
+        allowed, is not enough, and a file of the keyring is where such a one counts.
+
+        Raises:
+            SignatureRefused: it is something else, or no key here made it.
+        """
+        found, nothing_else = key_revocations(packet)
+        if len(found) != 1 or not nothing_else:
+            raise SignatureRefused("not one key revocation and nothing else")
+        for certificate in self._by_file.values():
+            if certificate.is_revoked_by(found[0], proven=True):
+                return certificate.fingerprint
+        raise SignatureRefused("no key of the keyring made this revocation")
+
+    def with_revocations(self, packets: Mapping[str, bytes]) -> Keyring:
+        """(10) The same keyring, without the keys that these packets, names to what `revoked_by` took, revoke."""
+        revocations = {name: key_revocations(packet)[0] for name, packet in packets.items()}
+        certificates = {name: _revoked(each, revocations, revocations) for name, each in self._by_file.items()}
+        return Keyring(self.policy, certificates, self.refused)
+
     def certificates(self, now: int) -> list[Listed]:
         """What is trusted, by file name."""
         return [_listed(name, certificate, now) for name, certificate in sorted(self._by_file.items())]

@@ -48,6 +48,10 @@ class SignatureRefused(Refused):
     code = "signature"
 
 
+class OtherBytes(SignatureRefused):
+    """The key that it names did not sign these bytes: they were altered since, or the signature is for something else."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """What may differ between deployments. Everything else is fixed."""

@@ -15,7 +15,15 @@ from investigator.pgp.certificate_file import read_certificate
 from investigator.pgp.framing import SECRET_KEY, armored, dearmor, read_packets, write_packet, write_subpacket
 from investigator.pgp.key import fingerprint_of
 from investigator.pgp.policy import ECDSA, EDDSA, MAX_USER_ID_BYTES, RSA, SignatureRefused
-from investigator.pgp.signature import BINARY, CREATED, ISSUER, ISSUER_FINGERPRINT, KEY_EXPIRES, KEY_FLAGS
+from investigator.pgp.signature import (
+    BINARY,
+    CREATED,
+    ISSUER,
+    ISSUER_FINGERPRINT,
+    KEY_EXPIRES,
+    KEY_FLAGS,
+    KEY_REVOCATION,
+)
 
 if TYPE_CHECKING:
     from investigator.pgp.arithmetic import SecretNumbers
@@ -25,6 +33,10 @@ _SIGNATURE, _SECRET_KEY, _PRIMARY, _SECRET_SUBKEY, _USER_ID, _SUBKEY = 2, 5, 6, 
 _POSITIVE_CERTIFICATION: Final = 0x13
 _SHA512: Final = 10
 _CERTIFY_AND_SIGN: Final = b"\x03"
+_REASON_FOR_REVOCATION: Final = 29
+_MAX_REASON_BYTES: Final = 150
+REASONS: Final = {"none": 0, "superseded": 1, "compromised": 2, "retired": 3}
+"""Why a key is given up (RFC 9580 §5.2.3.31). To this program every revocation is final, whatever its reason."""
 _EMAIL: Final = re.compile(r"[^\s<>@()\"]+@[^\s<>@()\"]+")
 
 
@@ -51,6 +63,13 @@ class SecretFile(NamedTuple):
 
     certificate: Certificate
     keys: dict[str, SecretKey]
+    public: bytes
+    """The certificate's packets, without anything secret."""
+
+    @property
+    def protected(self) -> bool:
+        """Whether every secret in it is behind a passphrase, or not in it."""
+        return all(key.numbers.locked or key.numbers.absent for key in self.keys.values())
 
 
 class Generated(NamedTuple):
@@ -81,7 +100,8 @@ def read_secret_file(blob: bytes) -> SecretFile:
             public.append(write_packet(tag, body))
     if not public:
         raise SignatureRefused("holds no secret key that could sign")
-    return SecretFile(read_certificate(b"".join(public)), keys)
+    packets = b"".join(public)
+    return SecretFile(read_certificate(packets), keys, packets)
 
 
 def _secret_key(body: bytes) -> SecretKey | None:
@@ -133,6 +153,27 @@ def generate_key(
 def document_signature(key: SecretKey, data: bytes, created: int) -> str:
     """An armored detached signature of a binary document, one packet."""
     return armored("SIGNATURE", write_packet(_SIGNATURE, key.signature(BINARY, data, created)))
+
+
+def revocation(key: SecretKey, created: int, reason: str = "none", text: str = "") -> str:
+    """A primary key's revocation of itself (RFC 9580 §5.2.1.11), armored as gpg does it; `reason` is one of `REASONS`.
+
+    It proves itself: whoever has the certificate can check it, and nobody else can make one.
+
+    Raises:
+        BadInput: a text that is too long, or unprintable.
+    """
+    said = write_subpacket(_REASON_FOR_REVOCATION, bytes([REASONS[reason]]) + reason_text(text))
+    signature = key.signature(KEY_REVOCATION, _key_subject(key.public_body), created, said)
+    return armored("PUBLIC KEY BLOCK", write_packet(_SIGNATURE, signature))
+
+
+def reason_text(text: str) -> bytes:
+    """A revocation's text; raises `BadInput` for one that is too long, or unprintable."""
+    encoded = text.encode("utf-8", "surrogateescape")
+    if len(encoded) > _MAX_REASON_BYTES or not text.isprintable():
+        raise BadInput(f"a revocation's text is printable, and has {_MAX_REASON_BYTES} bytes at most")
+    return encoded
 
 
 def _key_subject(body: bytes) -> bytes:

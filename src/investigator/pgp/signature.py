@@ -15,6 +15,7 @@ from investigator.pgp.policy import (
     RSA,
     UNDERSTOOD,
     WEAK_HASHES,
+    OtherBytes,
     SignatureRefused,
 )
 
@@ -146,9 +147,9 @@ class Signature:
             raise SignatureRefused("signature is older than its key")
         read_numbers(self.numbers, _NUMBERS[self.algorithm])  # (2)
         if self._digest(hashing.name, subject)[:2] != self.left16:
-            raise SignatureRefused("signature is not over these bytes")
+            raise OtherBytes("signature is not over these bytes")
         if not key.numbers.verify(self._message(subject), self.numbers, self.hash_algorithm):
-            raise SignatureRefused("bad signature")
+            raise OtherBytes("bad signature")
 
     def speaks_of(self, subject: bytes) -> bool | None:
         """Whether its digest's first two octets are those over `subject`; None where its hash cannot be computed.

@@ -11,9 +11,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
 
 from investigator.errors import BadInput, DeploymentError
+from investigator.pgp.framing import armored
 from investigator.pgp.keyring import Keyring
 from investigator.pgp.policy import Policy, SignatureRefused
-from investigator.pgp.secret import SecretKey, document_signature, read_secret_file
+from investigator.pgp.secret import SecretKey, document_signature, read_secret_file, reason_text, revocation
 from investigator.pgp.signature import read_document_signature
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _FINGERPRINT: Final = re.compile(r"[0-9A-F]{40}!?")
 _SHA512: Final = 10
+_GPG_REASONS: Final = {"none": "0", "compromised": "1", "superseded": "2", "retired": "3"}
+"""The answers to gpg's question for a reason, which are not RFC 9580's numbers."""
 _INVALID_SIGNER: Final = {
     "1": "gpg knows no such key",
     "3": "the key is not allowed to sign",
@@ -80,6 +83,42 @@ class KeyFileSigner:
         """The primary key's."""
         return self._file.certificate.fingerprint
 
+    @property
+    def user_ids(self) -> tuple[str, ...]:
+        """The names that the certificate validly has."""
+        return self._file.certificate.user_ids
+
+    @property
+    def public(self) -> str:
+        """The certificate, in armor: for others' keyrings."""
+        return armored("PUBLIC KEY BLOCK", self._file.public)
+
+    @property
+    def protected(self) -> bool:
+        """Whether nobody signs with the file without its passphrase."""
+        return self._file.protected
+
+    def check(self) -> None:
+        """Raise `DeploymentError` unless a key in the file may sign now; no passphrase is asked for."""
+        self._key(int(self._clock()))
+
+    def revoke(self, reason: str = "none", text: str = "") -> str:
+        """The certificate's revocation of itself, in armor; final, and valid wherever the certificate is.
+
+        Raises:
+            DeploymentError: the file does not hold the primary key's secret.
+            BadInput: a wrong passphrase.
+        """
+        primary = self._file.keys.get(self.fingerprint)
+        if primary is None or primary.numbers.absent:
+            raise DeploymentError(
+                f"secret key file: the secret of primary key {self.fingerprint} is not in it",
+                hint="Only the primary key revokes; or give the revocation certificate that was made with it.",
+            )
+        if primary.numbers.locked:
+            self._unlock(primary)
+        return revocation(primary, int(self._clock()), reason, text)
+
     def sign(self, data: bytes) -> str:
         """See `Signer`. What it made is checked as its readers will, before it leaves."""
         now = int(self._clock())
@@ -129,7 +168,7 @@ class GpgSigner:
         self._user = fingerprint.replace(" ", "").upper().removeprefix("0X")
         if not _FINGERPRINT.fullmatch(self._user):
             raise BadInput(f"{fingerprint!r} is not a full fingerprint (40 hex digits)")
-        self._gpg = [program, *(["--homedir", str(homedir)] if homedir else []), "--batch"]
+        self._gpg = [program, *(["--homedir", str(homedir)] if homedir else [])]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -159,14 +198,37 @@ class GpgSigner:
             raise DeploymentError(f"gpg signed with hash algorithm {made.hash_algorithm} instead of SHA-512")
         return done.stdout.decode("ascii")
 
-    def _run(self, arguments: list[str], data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    def revoke(self, reason: str = "none", text: str = "") -> str:
+        """The primary key's revocation of itself, in armor, by gpg's own dialogue; see `KeyFileSigner.revoke`.
+
+        Raises:
+            DeploymentError: gpg did not make it.
+        """
+        reason_text(text)  # a line feed in it would answer gpg's next question
+        answers = ["y", _GPG_REASONS[reason], *([text] if text else []), "", "y", ""]
+        options = ["--status-fd", "2", "--command-fd", "0", "--no-tty", "--armor", "--output", "-"]
+        done = self._run([*options, "--gen-revoke", self.fingerprint], "\n".join(answers).encode(), batch=False)
+        if done.returncode != 0 or not done.stdout:
+            raise DeploymentError(
+                f"gpg did not revoke {self.fingerprint}: {_reason(done.stderr)}",
+                hint=f"gpg --gen-revoke {self.fingerprint} > FILE; then `investigator keys revoke FILE`.",
+            )
+        return done.stdout.decode("ascii")
+
+    def _run(
+        self, arguments: list[str], data: bytes = b"", *, batch: bool = True
+    ) -> subprocess.CompletedProcess[bytes]:
         environment = {**os.environ, "LC_ALL": "C"}
         if "GPG_TTY" not in environment and sys.stdin is not None and sys.stdin.isatty():
             environment["GPG_TTY"] = os.ttyname(sys.stdin.fileno())  # where pinentry asks
         try:
             # No time limit: it waits for a person, who can cancel.
             return subprocess.run(  # noqa: S603 - our own arguments, no shell
-                [*self._gpg, *arguments], input=data, capture_output=True, env=environment, check=False
+                [*self._gpg, *(["--batch"] if batch else []), *arguments],
+                input=data,
+                capture_output=True,
+                env=environment,
+                check=False,
             )
         except FileNotFoundError:
             raise DeploymentError(

@@ -13,7 +13,8 @@ import msgspec
 import orjson
 
 from investigator.errors import BadInput
-from investigator.protocol.codec import convert, strict_loads
+from investigator.protocol.codec import strict_loads
+from investigator.protocol.kinds import ACTION, read_signed
 from investigator.protocol.sealing import can_seal_to
 
 MAX_ACTION_BYTES: Final = 768 * 1024
@@ -103,12 +104,7 @@ def parse_action(text: bytes) -> Action:
     Raises:
         BadInput: what and where, in one line.
     """
-    document = strict_loads(text, what="action", max_bytes=MAX_ACTION_BYTES)
-    if (
-        not isinstance(document, dict) or "type" not in document
-    ):  # a default must not make an action of other signed JSON
-        raise BadInput("action: type: missing; it must be 'action'")
-    action = convert(document, Action, what="action")
+    action = read_signed(text, Action, kind=ACTION, max_bytes=MAX_ACTION_BYTES)
     check_action(action)
     return action
 
@@ -122,14 +118,23 @@ def check_action(action: Action) -> None:
     if not is_action_id(action.id):
         raise BadInput("action: id: not 32 hexadecimal digits")
     for key, moment in (("validfrom", action.validfrom), ("expireafter", action.expireafter)):
-        if moment.year not in _YEARS:
-            raise BadInput(f"action: {key}: the year {moment.year}; {_YEARS[0]} to {_YEARS[-1]} are taken")
+        check_year(moment, what=f"action: {key}")
     if action.expireafter <= action.validfrom:
         raise BadInput("action: expireafter: not later than validfrom")
     if action.expireafter - action.validfrom > MAX_LIFE:
         raise BadInput(f"action: expireafter: more than {MAX_LIFE.days} days after validfrom")
     if action.sealto is not None and not can_seal_to(sealing_key(action.sealto)):
         raise BadInput("action: sealto: a point of low order, which no key pair has")
+
+
+def check_year(moment: datetime, *, what: str) -> None:
+    """Refuse times that cannot be told in every zone.
+
+    Raises:
+        BadInput: `what`, and the year.
+    """
+    if moment.year not in _YEARS:
+        raise BadInput(f"{what}: the year {moment.year}; {_YEARS[0]} to {_YEARS[-1]} are taken")
 
 
 def sealing_key(text: str) -> bytes:

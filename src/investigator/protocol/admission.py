@@ -40,8 +40,8 @@ class Signature(Protocol):
 class Keyring(Protocol):
     """Whoever can tell a good signature from all others: `pgp.Keyring`."""
 
-    def verify(self, data: bytes, signature: bytes, now: int) -> Signature:
-        """Who signed exactly these bytes; raises `Refused` for anything else."""
+    def verify(self, data: bytes, signature: bytes, now: int, *, max_age_s: int | None = None) -> Signature:
+        """Who signed exactly these bytes, at most `max_age_s` before `now`; raises `Refused` for anything else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +64,15 @@ class Host:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why an action does not run here. `code` is one of those in docs/protocol.md."""
+    """Why an action does not run here, or a cancel does not count. `code` is one of those in docs/protocol.md."""
 
     code: str
     reason: str
     digest: str = ""
     action: Action | None = None
     """The action's content, only where a trusted key signed it."""
+    sealto: str | None = None
+    """Who may read the refusal; likewise."""
     signers: tuple[str, ...] = ()
 
 
@@ -91,10 +93,11 @@ class Admitted:
 
 
 @dataclass(slots=True)
-class _Said:
+class Said:
     """What the signatures of one envelope come to."""
 
     signers: dict[str, int] = field(default_factory=dict)
+    """The distinct certificates, each with the time of its newest signature, seconds since 1970."""
     problems: list[str] = field(default_factory=list)
 
 
@@ -113,7 +116,7 @@ def admit(  # noqa: C901, PLR0911 - one list of checks, one after the other, is 
 
     # 2. Keys that we trust signed these very bytes. Whoever made several signatures counts once; what does not verify
     #    counts nothing, so that appending rubbish cannot spoil a good action.
-    said = _who_signed(envelope.signed_bytes, envelope.pgpsignatures, host.keyring, int(now_s))
+    said = who_signed(envelope.signed_bytes, envelope.pgpsignatures, host, int(now_s))
     if not said.signers:
         return Refusal(code="signature", reason="; ".join(said.problems) or "no signature", digest=digest)
     signers = tuple(sorted(said.signers))
@@ -126,7 +129,7 @@ def admit(  # noqa: C901, PLR0911 - one list of checks, one after the other, is 
         return Refusal(code="malformed", reason=str(error), digest=digest, signers=signers)
 
     def refuse(code: str, reason: str) -> Refusal:
-        return Refusal(code=code, reason=reason, digest=digest, action=action, signers=signers)
+        return Refusal(code=code, reason=reason, digest=digest, action=action, sealto=action.sealto, signers=signers)
 
     if action.id != action_id:
         return refuse("subject", f"action {action.id} came under another id")
@@ -162,12 +165,12 @@ def admit(  # noqa: C901, PLR0911 - one list of checks, one after the other, is 
     return Admitted(action, digest, signers, max(said.signers.values()), _by=_GATE)
 
 
-def _who_signed(data: bytes, signatures: tuple[str, ...], keyring: Keyring, now_s: int) -> _Said:
+def who_signed(data: bytes, signatures: tuple[str, ...], host: Host, now_s: int) -> Said:
     """The distinct certificates with a good signature, each with its newest time, and what was wrong with the rest."""
-    said = _Said()
+    said = Said()
     for text in signatures:
         try:
-            good = keyring.verify(data, text.encode(), now_s)
+            good = host.keyring.verify(data, text.encode(), now_s, max_age_s=host.acl.max_signature_age_s)
         except Refused as error:
             said.problems.append(str(error))
         else:

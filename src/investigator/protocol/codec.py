@@ -16,6 +16,14 @@ MAX_COMPLAINT_CHARACTERS: Final = 300
 T = TypeVar("T")
 
 
+class DuplicateKey(BadInput):
+    """A key that stands twice in one object, which two readers could resolve differently."""
+
+    def __init__(self, message: str, *, key: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
 def strict_loads(text: bytes, *, what: str, max_bytes: int) -> Any:
     """Decode JSON that may come from an attacker.
 
@@ -36,7 +44,8 @@ def strict_loads(text: bytes, *, what: str, max_bytes: int) -> Any:
     try:
         _once.decode(text.decode())
     except _DuplicateKeyError as error:
-        raise BadInput(f"{what}: the key {error.args[0][:80]!r} stands twice in one object") from None
+        key = error.args[0]
+        raise DuplicateKey(f"{what}: the key {key[:80]!r} stands twice in one object", key=key) from None
     return value
 
 

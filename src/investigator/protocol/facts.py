@@ -13,6 +13,7 @@ import msgspec
 import orjson
 
 from investigator.errors import BadInput
+from investigator.protocol.audit import HEAD_DIGITS, MAX_COUNT
 from investigator.protocol.codec import convert, strict_loads
 from investigator.protocol.identity import FACTS, HEARTBEAT, BadFrame, Identity, agent_id, open_frame
 
@@ -47,6 +48,10 @@ class Heartbeat(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """The stream sequence of the last action seen."""
     r: int = 0
     """Refusals that were counted instead of answered: too many of what no trusted key signed, or said before."""
+    n: Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)] = 0
+    """The number of lines in the host's audit."""
+    h: Annotated[str, msgspec.Meta(pattern=f"^([0-9a-f]{{{HEAD_DIGITS}}})?\\Z")] = ""
+    """The first hexadecimal digits of SHA-256 of the newest of them, which stands for all of them."""
     x: bool = False
     """The agent is stopping: from now on it is offline."""
 

@@ -17,8 +17,10 @@ from signed import (
     OTHER_ID,
     FakeKeyring,
     digest_of,
+    entry,
     host,
     rfc3339,
+    rules,
     sealed_in,
     sign,
     weights,
@@ -321,3 +323,10 @@ ROWS = st.dictionaries(
 def test_no_signed_condition_on_no_facts_makes_the_gate_raise(condition: Any, row: dict[str, Any]) -> None:
     judged(signed(condition=condition), host(row=row))
     judged(signed(condition=["or", condition, ["bool", True]]), host(row=row))
+
+
+def test_a_signature_may_be_as_old_as_the_acl_says() -> None:
+    here = host(acl=rules(maxsignatureage_s=3600, default=entry(1, alice=1)))
+    assert judged(signed(at_s=NOW_S - 3600), here) == "admitted"
+    assert judged(signed(at_s=NOW_S - 3601), here) == "signature"
+    assert judged(signed(at_s=NOW_S - 3601), host()) == "admitted"

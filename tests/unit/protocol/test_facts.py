@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from investigator.errors import BadInput, Refused
+from investigator.protocol.audit import HEAD_DIGITS
 from investigator.protocol.facts import (
     MAX_FACTS_BYTES,
     MAX_HEARTBEAT_BYTES,
@@ -92,7 +93,7 @@ def test_an_agent_does_not_send_what_consoles_do_not_take() -> None:
 
 
 def test_the_largest_heartbeat_stays_within_its_size_signature_included() -> None:
-    heartbeat = Heartbeat(t=2**33, f="f" * 16, s=2**53, r=2**32, x=True)
+    heartbeat = Heartbeat(t=2**33, f="f" * 16, s=2**45, r=2**32, n=2**40, h="a" * HEAD_DIGITS, x=True)
     sent = encode_heartbeat(AGENT, heartbeat)
     assert len(sent) <= MAX_HEARTBEAT_BYTES
     assert decode_heartbeat(sent, AGENT.public_key) == heartbeat
@@ -106,3 +107,12 @@ def test_a_heartbeat_of_another_key_or_kind_is_refused() -> None:
         decode_heartbeat(AGENT.frame(FACTS, sent[64:]), AGENT.public_key)
     with pytest.raises(BadInput):
         decode_heartbeat(AGENT.frame(HEARTBEAT, b'{"t":1,"f":"' + b"0" * 300 + b'"}'), AGENT.public_key)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"n": -1}, {"n": 2**53 + 1}, {"n": 1.5}, {"h": "a" * 23}, {"h": "A" * 24}, {"h": "\n"}]
+)
+def test_a_head_of_the_audit_that_is_none_is_refused(changes: dict[str, Any]) -> None:
+    body = orjson.dumps({"t": 1, "f": "0" * 16, "n": 7, "h": "a" * 24, **changes})
+    with pytest.raises(BadInput):
+        decode_heartbeat(AGENT.frame(HEARTBEAT, body), AGENT.public_key)

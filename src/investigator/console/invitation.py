@@ -1,0 +1,143 @@
+"""Bringing a second investigator in: one private file with all that their laptop needs, but no key that signs.
+
+Whoever gets hold of it can talk to the broker until the person is removed, and can make no agent do anything.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+import orjson
+
+from investigator.broker.credentials import Credentials, add_person, check_person
+from investigator.config import CONSOLE_FILE, load_broker, load_console, read_file
+from investigator.console.deployment import (
+    BROKER_FOLDER,
+    KEYRING,
+    PEOPLE,
+    OwnKeys,
+    console_toml,
+    filling,
+    make_own_keys,
+    write_private,
+)
+from investigator.console.files import PRIVATE, read_input, write_new
+from investigator.console.people_file import Person, encode_people, read_people
+from investigator.console.rules import load_rules
+from investigator.errors import BadInput, DeploymentError
+from investigator.pgp import Keyring
+from investigator.pgp.folder import SUFFIXES
+from investigator.pgp.policy import MAX_CERTIFICATE_BYTES
+from investigator.protocol.acl import MAX_ACL_BYTES
+from investigator.protocol.codec import convert, strict_loads
+
+MAX_INVITATION_BYTES: Final = 64 << 20
+_FILE_NAME: Final = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$"
+FileName = Annotated[str, msgspec.Meta(pattern=_FILE_NAME)]
+
+
+class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The file, as JSON."""
+
+    type: Literal["invitation"]
+    v: Literal[1] = 1
+    name: str
+    url: str
+    credentials: str
+    """The broker user's seed: what makes this file private."""
+    keyring: dict[FileName, str]
+    acl_name: Literal["acl.json", "acl.toml"]
+    acl: str
+    people: dict[str, Person]
+    targets: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What was made on the new laptop."""
+
+    name: str
+    own: OwnKeys
+    trusted: tuple[str, ...]
+    """The fingerprints that came with the invitation: for comparing them with who invited."""
+
+
+def invite(home: Path, name: str, file: Path, *, url: str) -> str:
+    """Make a broker user and the file for a person; returns the broker's address that stands in it.
+
+    Raises:
+        DeploymentError: there is such a user, or the embedded broker of this deployment is not here.
+        BadInput: the rules of this deployment are none.
+    """
+    check_person(name)
+    if file.exists():
+        raise DeploymentError(f"{file}: is there already; nothing was written")
+    console, rules = load_console(home), load_rules(home)
+    keyring = {
+        path.name: read_file(path, max_bytes=MAX_CERTIFICATE_BYTES).decode("ascii", "replace")
+        for path in sorted(rules.keyring_folder.iterdir())
+        if path.name.endswith(SUFFIXES) and not path.name.startswith(".")
+    }
+    credentials = add_person(load_broker(home).store, name)
+    invitation = Invitation(
+        type="invitation",
+        name=name,
+        url=url or console.broker.url,
+        credentials=credentials.seed,
+        keyring=keyring,
+        acl_name="acl.toml" if rules.acl_file.suffix == ".toml" else "acl.json",
+        acl=read_file(rules.acl_file, max_bytes=MAX_ACL_BYTES).decode(),
+        people=read_people(console.people),
+        targets=console.targets,
+    )
+    write_new(file, orjson.dumps(msgspec.to_builtins(invitation), option=orjson.OPT_INDENT_2) + b"\n", mode=PRIVATE)
+    return invitation.url
+
+
+def read_invitation(file: Path) -> Invitation:
+    """Read the file that `invite` wrote.
+
+    Raises:
+        BadInput: it is none, or it lies open to others.
+    """
+    raw = read_input(file, max_bytes=MAX_INVITATION_BYTES)
+    if os.name == "posix" and file.stat().st_mode & 0o077:
+        raise BadInput(f"{file}: others can read it, and a credential is in it", hint=f"chmod go= {file}")
+    document = strict_loads(raw, what=str(file), max_bytes=MAX_INVITATION_BYTES)
+    invitation = convert(document, Invitation, what=str(file))
+    check_person(invitation.name)
+    if not all(name.endswith(SUFFIXES) for name in invitation.keyring):
+        raise BadInput(f"{file}: keyring: a file that is no key file")
+    return invitation
+
+
+def join(home: Path, invitation: Invitation, *, email: str, passphrase: str | None) -> Joined:
+    """Make this laptop's deployment, with keys of its own.
+
+    Raises:
+        DeploymentError: there is one already, or the disk does not take it.
+        BadInput: the keyring that came holds a file that is no certificate.
+    """
+    certificates = {name: text.encode() for name, text in invitation.keyring.items()}
+    keyring = Keyring.load(certificates)
+    for name, reason in keyring.refused:
+        raise BadInput(f"invitation: keyring: {name}: {reason}")
+    name = invitation.name
+    with filling(home) as folder:
+        own = make_own_keys(folder, name, email, passphrase)
+        for file, content in certificates.items():
+            write_private(folder / KEYRING / file, content)
+        write_private(folder / KEYRING / f"{own.fingerprint}.asc", own.public.encode())
+        write_private(folder / invitation.acl_name, invitation.acl.encode())
+        people = {**invitation.people, name: Person(fingerprint=own.fingerprint, sealto=own.sealto)}
+        write_private(folder / PEOPLE, encode_people(people))
+        place = BROKER_FOLDER / f"{name}.nk"  # the file's name is the user's, and its inboxes'
+        write_private(folder / place, invitation.credentials.encode() + b"\n")
+        Credentials.load(folder / place)
+        toml = console_toml(url=invitation.url, credentials_file=str(place), targets=invitation.targets)
+        write_private(folder / CONSOLE_FILE, toml)
+    return Joined(name, own, tuple(one.fingerprint for one in keyring.certificates(0)))
