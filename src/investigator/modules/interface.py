@@ -22,6 +22,8 @@ from investigator.protocol.codec import whole_floats_as_integers
 from investigator.protocol.result import Result
 
 OS = Literal["linux", "darwin", "windows"]
+MASK = "masked"
+"""What stands in a result for a value in extra privacy mode, as in MIG."""
 ANYWHERE: frozenset[OS] = frozenset(("linux", "darwin", "windows"))
 
 
@@ -40,6 +42,19 @@ def flag(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """Something that a host must give a module; without an essential one the agent answers `unavailable` instead."""
+
+    kind: Literal["root", "capability", "package", "program", "path"]
+    """`capability` is Linux's (`CAP_SYS_PTRACE`), `package` a Python package, `program` one found in the system's folders."""
+    name: str = ""
+    why: str
+    """What it is needed for, as the end of "needs NAME to ..."."""
+    essential: bool = True
+    """False: the module runs without it and finds less, which its result says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
     """A module as data."""
 
@@ -50,6 +65,9 @@ class Spec:
     flags: type[msgspec.Struct] | None
     """The struct whose annotated fields (nested structs included) are the flags; None: no command line for it."""
     platforms: frozenset[OS] = ANYWHERE
+    needs: tuple[Need, ...] = ()
+    details: str = ""
+    """Paragraphs for the manual: what is found and what is not, limits, differences between systems."""
     help_when_bare: bool = True
     """Whether the command line without any argument prints the help, instead of running with defaults."""
     examples: tuple[tuple[str, str], ...] = ()
@@ -94,6 +112,9 @@ class Module(Protocol[P_contra]):
 
     def lines(self, result: Mapping[str, Any], *, everything: bool) -> Iterator[str]:
         """The result as MIG prints it: positive findings, or with `everything` all the rest as well."""
+
+    def masked(self, result: Mapping[str, Any], parameters: P_contra) -> dict[str, Any]:
+        """The result for extra privacy mode: whatever names a file, person, peer or host, and errors' texts, is `MASK`."""
 
 
 def load_parameters(module: Module[P], parameters: Any, *, local: bool = False) -> P:

@@ -13,14 +13,12 @@ from investigator.modules.file.hunt import Hunt, clean, make_plans
 from investigator.modules.file.lines import result_lines
 from investigator.modules.file.parameters import Parameters, SearchFlags, parameters_of_flags, validate_places
 from investigator.modules.file.report import Report
-from investigator.modules.interface import Context, Spec
+from investigator.modules.interface import MASK, Context, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from investigator.protocol.result import Result
-
-MASK = "masked"
 
 
 class FileModule:
