@@ -84,11 +84,10 @@ class _Wanted:
 
 async def _cancel(config: ConsoleConfig, wanted: _Wanted) -> int:
     from investigator.console.cancelling import find_action, sign_cancel, write_cancel
-    from investigator.console.keys import load_sealing_key, load_signer
+    from investigator.console.keys import load_sealto, load_signer
     from investigator.console.link import console_link
     from investigator.console.passphrase import Passphrase
     from investigator.console.store import Store
-    from investigator.protocol.sealing import public_sealing_key
 
     passphrase = Passphrase("the investigator's key", config.passphrase_command)
     async with console_link(config) as broker, Store(config.store) as store:
@@ -96,8 +95,7 @@ async def _cancel(config: ConsoleConfig, wanted: _Wanted) -> int:
             unsigned = _read(wanted.file)
         else:
             found = await find_action(wanted.action, store, broker, digest=wanted.digest)
-            key = None if config.sealing_key is None else load_sealing_key(config.sealing_key, passphrase)
-            sealto = None if key is None else public_sealing_key(key)
+            sealto = None if config.sealing_key is None else load_sealto(config.sealing_key, passphrase)
             unsigned = write_cancel(
                 wanted.action, found, digest=wanted.digest, reason=wanted.reason, sealto=sealto, now_s=time.time()
             )

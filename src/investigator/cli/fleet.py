@@ -16,7 +16,7 @@ from investigator.cli.request import DEFAULT_LIFE_S, RunRequest
 from investigator.config import CONSOLE_FILE, ConsoleConfig, default_home, load_console
 from investigator.console.action_file import AskedFor
 from investigator.console.dispatch import Prepared, add_signature, prepare, sign_action, write_action
-from investigator.console.keys import load_sealing_key, load_signer
+from investigator.console.keys import load_sealing_key, load_sealto, load_signer
 from investigator.console.passphrase import Passphrase
 from investigator.console.people_file import owners, read_people
 from investigator.console.signed_file import check_same_target
@@ -73,7 +73,7 @@ class Asking:
             now_s=time.time(),
             life=timedelta(seconds=request.expire_s or DEFAULT_LIFE_S),
             macros=self.config.targets,
-            sealto=None if self.config.sealing_key is None else public_sealing_key(self._private_key()),
+            sealto=None if self.config.sealing_key is None else load_sealto(self.config.sealing_key, self.passphrase),
             description=asked.description,
             threat=asked.threat,
             validfrom=asked.validfrom if with_times else None,

@@ -68,7 +68,7 @@ def join(
     command = split_command(passphrase_command)
     passphrase = None if no_passphrase else new_passphrase(f"{invitation.name}'s keys", command)
     address = email or f"{getpass.getuser()}@{socket.gethostname()}"
-    joined = accept(folder, invitation, email=address, passphrase=passphrase)
+    joined = accept(folder, invitation, email=address, passphrase=passphrase, passphrase_command=command)
     print(joined.own.public, end="")
     for fingerprint in joined.trusted:
         _say(f"trusts {fingerprint}: compare it with who invited you")

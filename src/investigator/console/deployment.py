@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +43,12 @@ class Deployment:
     protected: bool
 
 
-def create_deployment(home: Path, *, port: int, passphrase: str | None) -> Deployment:
+def create_deployment(
+    home: Path, *, port: int, passphrase: str | None, passphrase_command: Sequence[str] = ()
+) -> Deployment:
     """Make a deployment; port 0 takes one that is free now. Nothing is overwritten, and a failure leaves nothing.
+
+    `passphrase_command` is where the passphrase came from, and is asked again whenever a key is used.
 
     Raises:
         DeploymentError: one is there already, or the folder does not take it.
@@ -52,7 +56,7 @@ def create_deployment(home: Path, *, port: int, passphrase: str | None) -> Deplo
     port = port or _free_port()
     url = f"nats://127.0.0.1:{port}"
     with filling(home) as scratch:
-        fingerprint = _fill(scratch, url=url, port=port, passphrase=passphrase)
+        fingerprint = _fill(scratch, url=url, port=port, passphrase=passphrase, passphrase_command=passphrase_command)
     return Deployment(home, fingerprint, url, passphrase is not None)
 
 
@@ -103,10 +107,21 @@ def make_own_keys(folder: Path, name: str, email: str, passphrase: str | None) -
     return OwnKeys(made.fingerprint, made.public, sealto)
 
 
-def console_toml(*, url: str, credentials_file: str, targets: Mapping[str, str] | None = None) -> bytes:
+def console_toml(
+    *,
+    url: str,
+    credentials_file: str,
+    targets: Mapping[str, str] | None = None,
+    passphrase_command: Sequence[str] = (),
+) -> bytes:
     """A new console.toml; what stands in it may come from an invitation, and stays a text whatever it holds."""
+    words = ", ".join(map(_quoted, passphrase_command))
     text = _CONSOLE.format(
-        url=_quoted(url), credentials=_quoted(credentials_file), key=SIGNING_KEY, sealing_key=SEALING_KEY
+        url=_quoted(url),
+        credentials=_quoted(credentials_file),
+        key=SIGNING_KEY,
+        sealing_key=SEALING_KEY,
+        passphrase_command=f"passphrase_command = [{words}]\n" if words else "",
     )
     lines = [f"{_quoted(name)} = {_quoted(condition)}\n" for name, condition in (targets or {}).items()]
     return (text + "".join(lines)).encode()
@@ -117,7 +132,7 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _fill(folder: Path, *, url: str, port: int, passphrase: str | None) -> str:
+def _fill(folder: Path, *, url: str, port: int, passphrase: str | None, passphrase_command: Sequence[str]) -> str:
     """Everything that a deployment holds; returns the investigator's fingerprint."""
     person, host = _person(), socket.gethostname()
     own = make_own_keys(folder, person, f"{person}@{host}", passphrase)
@@ -128,7 +143,9 @@ def _fill(folder: Path, *, url: str, port: int, passphrase: str | None) -> str:
     write_private(folder / ACL, orjson.dumps(acl, option=orjson.OPT_INDENT_2) + b"\n")
     files = credentials.create(folder / BROKER_FOLDER)
     link = {role: str(path.relative_to(folder)) for role, path in files.items()}
-    console = console_toml(url=url, credentials_file=link[credentials.Role.INVESTIGATOR])
+    console = console_toml(
+        url=url, credentials_file=link[credentials.Role.INVESTIGATOR], passphrase_command=passphrase_command
+    )
     write_private(folder / CONSOLE_FILE, console)
     write_private(
         folder / AGENT_FILE,
@@ -142,7 +159,7 @@ _CONSOLE: Final = """\
 # The investigator's side of this deployment. Paths are taken from this file's folder.
 store = "console.sqlite"            # what was asked, and every answer as received
 sealing_key = "{sealing_key}"   # results are sealed to it: nobody else reads them
-
+{passphrase_command}
 [broker]
 url = {url}
 credentials = {credentials}

@@ -6,6 +6,7 @@ Whoever gets hold of it can talk to the broker until the person is removed, and 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -115,8 +116,10 @@ def read_invitation(file: Path) -> Invitation:
     return invitation
 
 
-def join(home: Path, invitation: Invitation, *, email: str, passphrase: str | None) -> Joined:
-    """Make this laptop's deployment, with keys of its own.
+def join(
+    home: Path, invitation: Invitation, *, email: str, passphrase: str | None, passphrase_command: Sequence[str] = ()
+) -> Joined:
+    """Make this laptop's deployment, with keys of its own; for `passphrase_command` see `create_deployment`.
 
     Raises:
         DeploymentError: there is one already, or the disk does not take it.
@@ -138,6 +141,11 @@ def join(home: Path, invitation: Invitation, *, email: str, passphrase: str | No
         place = BROKER_FOLDER / f"{name}.nk"  # the file's name is the user's, and its inboxes'
         write_private(folder / place, invitation.credentials.encode() + b"\n")
         Credentials.load(folder / place)
-        toml = console_toml(url=invitation.url, credentials_file=str(place), targets=invitation.targets)
+        toml = console_toml(
+            url=invitation.url,
+            credentials_file=str(place),
+            targets=invitation.targets,
+            passphrase_command=passphrase_command,
+        )
         write_private(folder / CONSOLE_FILE, toml)
     return Joined(name, own, tuple(one.fingerprint for one in keyring.certificates(0)))

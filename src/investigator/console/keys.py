@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -15,6 +17,8 @@ from investigator.errors import BadInput, DeploymentError
 from investigator.pgp.signer import GpgSigner, KeyFileSigner, Signer
 
 MAX_KEY_BYTES: Final = 64 * 1024
+_PUBLIC: Final = re.compile(rb"^Public-Key: ([A-Za-z0-9+/]{43}=)$", re.MULTILINE)
+"""Before the PEM, where RFC 7468 lets any text stand: what results are sealed to is known without the passphrase."""
 
 
 def load_signer(config: Signing, passphrase: Callable[[], str]) -> Signer:
@@ -42,23 +46,42 @@ def refuse_readable(path: Path) -> None:
 
 
 def encode_sealing_key(private: bytes, passphrase: str | None) -> bytes:
-    """A PKCS #8 PEM, as any tool reads it; encrypted under the passphrase if there is one."""
+    """A PKCS #8 PEM, as any tool reads it, encrypted under the passphrase if there is one; before it the public key."""
     protection: serialization.KeySerializationEncryption = (
         serialization.BestAvailableEncryption(passphrase.encode()) if passphrase else serialization.NoEncryption()
     )
-    return X25519PrivateKey.from_private_bytes(private).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection
-    )
+    key = X25519PrivateKey.from_private_bytes(private)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
+    return b"Public-Key: " + base64.b64encode(key.public_key().public_bytes_raw()) + b"\n" + pem
 
 
 def load_sealing_key(path: Path, passphrase: Callable[[], str]) -> bytes:
     """The 32 private bytes of the key that results are sealed to.
 
     Raises:
-        DeploymentError: no such key.
+        DeploymentError: no such key, or one beside another public key.
         BadInput: the passphrase is not its.
     """
     pem = read_file(path, max_bytes=MAX_KEY_BYTES)
+    key = _open(path, pem, passphrase)
+    told = _PUBLIC.search(pem)
+    if told is not None and base64.b64decode(told[1]) != key.public_key().public_bytes_raw():
+        raise DeploymentError(f"{path}: the public key before it is another's", hint="That line may be removed.")
+    return key.private_bytes_raw()
+
+
+def load_sealto(path: Path, passphrase: Callable[[], str]) -> bytes:
+    """The 32 public bytes that results are sealed to; the passphrase is asked for only where the file does not tell them.
+
+    Raises:
+        DeploymentError, BadInput: as `load_sealing_key`.
+    """
+    pem = read_file(path, max_bytes=MAX_KEY_BYTES)
+    told = _PUBLIC.search(pem)
+    return base64.b64decode(told[1]) if told else _open(path, pem, passphrase).public_key().public_bytes_raw()
+
+
+def _open(path: Path, pem: bytes, passphrase: Callable[[], str]) -> X25519PrivateKey:
     protected = b"ENCRYPTED" in pem
     try:
         key = serialization.load_pem_private_key(pem, passphrase().encode() if protected else None)
@@ -68,4 +91,4 @@ def load_sealing_key(path: Path, passphrase: Callable[[], str]) -> bytes:
         raise DeploymentError(f"{path}: no private key") from None
     if not isinstance(key, X25519PrivateKey):
         raise DeploymentError(f"{path}: not an X25519 key")
-    return key.private_bytes_raw()
+    return key
