@@ -151,6 +151,9 @@ Carol = {{ fingerprint = "{carol.fingerprint}", weight = 1 }}
     assert ask(alone, tmp_path, alice, alice, alice).states == {"lenient": "refused", "strict": "refused"}
     assert ask(alone, tmp_path, bob, carol).states == {"lenient": "found", "strict": "refused"}
 
+    meant_for_one = ask(alone, tmp_path, bob, carol, target="name = 'lenient'")
+    assert (meant_for_one.states, meant_for_one.code) == ({"lenient": "found"}, 0)
+
 
 def test_a_new_signer_counts_while_the_agent_runs_and_a_broken_acl_takes_nothing_away(
     alone: Deployment, tmp_path: Path

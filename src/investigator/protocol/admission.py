@@ -134,26 +134,27 @@ def admit(  # noqa: C901, PLR0911 - one list of checks, one after the other, is 
     if action.id != action_id:
         return refuse("subject", f"action {action.id} came under another id")
 
-    # 4. Their weights suffice for every operation: by our list, not by its claim.
-    modules = [operation.module for operation in action.operations]
-    shortages = host.acl.shortages(modules, signers)
-    if shortages:
-        return refuse("permission", "; ".join(map(str, [*shortages, *said.problems])))
-
-    # 5. It is valid now, give or take an investigator's clock that is a little ahead.
+    # 4. It is for us: the condition is inside the signed bytes, and judged on our own facts. This comes before the
+    #    weights, so that hosts with stricter rules do not answer for what was never meant for them.
     now = datetime.fromtimestamp(now_s, UTC)
-    if now_s + CLOCK_SKEW_S < action.validfrom.timestamp():
-        return refuse("not-yet-valid", f"valid from {_text(action.validfrom)}; this host's clock says {_text(now)}")
-    if now >= action.expireafter:
-        return refuse("expired", f"expired {_text(action.expireafter)}; this host's clock says {_text(now)}")
-
-    # 6. It is for us: the condition is inside the signed bytes, and judged on our own facts.
     try:
         meant = judge(condition, host.row, now, host.came_to)
     except BadTarget as error:  # a cast that fails on our facts: PostgreSQL would give no verdict either
         return refuse("target", str(error))
     if meant is not True:
         return refuse("not-targeted", "the target does not hold here")
+
+    # 5. Their weights suffice for every operation: by our list, not by its claim.
+    modules = [operation.module for operation in action.operations]
+    shortages = host.acl.shortages(modules, signers)
+    if shortages:
+        return refuse("permission", "; ".join(map(str, [*shortages, *said.problems])))
+
+    # 6. It is valid now, give or take an investigator's clock that is a little ahead.
+    if now_s + CLOCK_SKEW_S < action.validfrom.timestamp():
+        return refuse("not-yet-valid", f"valid from {_text(action.validfrom)}; this host's clock says {_text(now)}")
+    if now >= action.expireafter:
+        return refuse("expired", f"expired {_text(action.expireafter)}; this host's clock says {_text(now)}")
 
     # 7. It never ran here. Where the ledger was lost, only signatures made since count: a new one by somebody without
     #    weight must not bring back what ran before.

@@ -144,7 +144,7 @@ class Cancellation:
         """The action's envelope, as it was published; for the action's gate."""
 
     def authority(self, action: Action, action_signers: Collection[str], acl: Acl) -> str:
-        """4. By which right it stops this action: `by-signer`, `by-weight`, or none.
+        """5. By which right it stops this action: `by-signer`, `by-weight`, or none.
 
         The action's own signers are those whose weight counts for some operation: anybody in the keyring could append
         a signature that adds nothing, and stop what others ask.
@@ -161,7 +161,7 @@ def judge_cancel(  # noqa: PLR0911 - one list of checks, as in `admit`
     """Judge a cancel as it came from the wire, under the action id that its subject names.
 
     What it stops is the caller's to find: by the digest, among what runs here, and `authority` says whether it may. The
-    same cancel again stops nothing more. Steps 6 and 7, for whom and how often, are the action's.
+    same cancel again stops nothing more. Steps 4 and 7, for whom and how often, are the action's.
     """
     # 1. An envelope, within its size. Nothing in it is believed yet.
     try:
@@ -191,11 +191,11 @@ def judge_cancel(  # noqa: PLR0911 - one list of checks, as in `admit`
     if envelope.about is not None and envelope.about.digest != cancel.digest:
         return refuse("malformed", "the cancel carries another action than it names")
 
-    # 4. Their weight for `cancel`, by our list. Where it does not suffice, one of the action's own signers still does:
+    # 5. Their weight for `cancel`, by our list. Where it does not suffice, one of the action's own signers still does:
     #    that is known when the action is, and until then the cancel waits.
     shortage = "; ".join(map(str, host.acl.shortages([CANCEL], signers)))
 
-    # 5. The action may still run: within its life, which nobody makes longer than an action's.
+    # 6. The action may still run: within its life, which nobody makes longer than an action's.
     now = datetime.fromtimestamp(now_s, UTC)
     if now >= cancel.expireafter:
         return refuse("expired", f"the action expired {_text(cancel.expireafter)}; this host's clock says {_text(now)}")

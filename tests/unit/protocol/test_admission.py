@@ -76,21 +76,21 @@ ATTACKS: list[tuple[str, str, bytes, dict[str, Any]]] = [
     ("3 a condition that is no verdict", "malformed", signed(condition=["text", "linux"]), {}),
     ("3 a pattern that is none", "malformed", signed(condition=["~", ["column", "name"], "("]), {}),
     ("3 another action's id", "subject", signed(id=OTHER_ID), {}),
-    ("4 weight 0", "permission", signed(CAROL), {}),
-    ("4 too little weight", "permission", signed(), {"acl": weights(2, alice=1, bob=1)}),
+    ("5 weight 0", "permission", signed(CAROL), {}),
+    ("5 too little weight", "permission", signed(), {"acl": weights(2, alice=1, bob=1)}),
     (
-        "4 one certificate, three signatures",
+        "5 one certificate, three signatures",
         "permission",
         signed(ALICE, ALICE, ALICE),
         {"acl": weights(2, alice=1, bob=1)},
     ),
-    ("4 trusted, but not listed", "permission", signed(BOB), {"acl": weights(alice=1)}),
-    ("5 not yet", "not-yet-valid", signed(**FAR_SPAN), {}),
-    ("5 no more", "expired", signed(expireafter=rfc3339(NOW_S)), {}),
-    ("5 no more, with the clock set back", "expired", ENVELOPE, {"newest_signature_s": int(NOW_S) + 400}),
-    ("6 others", "not-targeted", signed(condition=["=", ["column", "os"], ["text", "darwin"]]), {}),
-    ("6 unknown is not yes", "not-targeted", signed(condition=["=", ["column", "ident"], ["text", "x"]]), {}),
-    ("6 no verdict on these facts", "target", signed(condition=CAST), {}),
+    ("5 trusted, but not listed", "permission", signed(BOB), {"acl": weights(alice=1)}),
+    ("6 not yet", "not-yet-valid", signed(**FAR_SPAN), {}),
+    ("6 no more", "expired", signed(expireafter=rfc3339(NOW_S)), {}),
+    ("6 no more, with the clock set back", "expired", ENVELOPE, {"newest_signature_s": int(NOW_S) + 400}),
+    ("4 others", "not-targeted", signed(condition=["=", ["column", "os"], ["text", "darwin"]]), {}),
+    ("4 unknown is not yes", "not-targeted", signed(condition=["=", ["column", "ident"], ["text", "x"]]), {}),
+    ("4 no verdict on these facts", "target", signed(condition=CAST), {}),
     ("7 it ran here", "replayed", ENVELOPE, {"ledger": {digest_of(ACTION)}}),
     ("7 before the ledger was lost", "ledger-lost", ENVELOPE, {"not_signed_before_s": int(NOW_S) + 1}),
 ]
@@ -112,10 +112,10 @@ def test_the_checks_come_in_their_order_so_that_strangers_learn_nothing_beyond_t
     for key, value in (("type", "action"), ("id", ACTION_ID)):
         wrong[key] = value
         codes.append(judged(signed(BOB, **wrong), here))
-    codes.append(judged(signed(ALICE, **wrong), here))
-    del wrong["validfrom"], wrong["expireafter"]
-    codes.append(judged(signed(ALICE, **wrong), host(acl=weights(alice=1), not_signed_before_s=int(NOW_S) + 1)))
     del wrong["condition"]
+    codes.append(judged(signed(BOB, **wrong), here))
+    codes.append(judged(signed(ALICE, **wrong), host(acl=weights(alice=1), not_signed_before_s=int(NOW_S) + 1)))
+    del wrong["validfrom"], wrong["expireafter"]
     codes.append(judged(signed(ALICE, **wrong), host(acl=weights(alice=1), not_signed_before_s=int(NOW_S) + 1)))
     codes.append(judged(signed(ALICE, **wrong), here))
     assert codes == [
@@ -123,9 +123,9 @@ def test_the_checks_come_in_their_order_so_that_strangers_learn_nothing_beyond_t
         "signature",
         "malformed",
         "subject",
+        "not-targeted",
         "permission",
         "not-yet-valid",
-        "not-targeted",
         "ledger-lost",
         "admitted",
     ]
