@@ -1,6 +1,7 @@
 """The supervised connection: each trap of a real server and a bad network, met."""
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -9,7 +10,7 @@ import pytest
 
 from investigator.broker.connection import MAX_BACKOFF_S, State, connect
 from investigator.broker.credentials import Credentials, Role
-from investigator.broker.link import MAX_UNPARSED_BYTES
+from investigator.broker.link import MAX_UNPARSED_BYTES, Link
 from investigator.broker.problems import MessageTooLargeError, StreamFullError
 from investigator.errors import BrokerError
 from investigator.protocol.subjects import ACTIONS, RESULTS
@@ -153,6 +154,25 @@ async def test_without_a_broker_nothing_is_buffered(running, hear):
         ):
             with pytest.raises(BrokerError):
                 await asyncio.wait_for(attempt, 10)
+
+
+async def test_closing_ends_even_where_the_library_swallows_a_cancellation(running, hear, monkeypatch):
+    shutting, shut = asyncio.Event(), Link.shut
+
+    async def swallowing(link):
+        if not shutting.is_set():
+            shutting.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        await shut(link)
+
+    async with running() as broker:
+        agent = await broker.agent()
+        monkeypatch.setattr(Link, "shut", swallowing)
+        await broker.server.stop()
+        await shutting.wait()
+        await agent.close()
+        assert not agent.is_connected
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ __all__ = ["Broker", "Message", "State", "Stored", "Subscription", "connect"]
 
 MAX_BACKOFF_S: Final = 5.0
 MAX_WAITING_BYTES: Final = 64 << 20
+_CANCEL_AGAIN_AFTER_S: Final = 0.2
 _STABLE_AFTER_S: Final = 10.0
 _ATTEMPT_WITHIN_S: Final = 5.0
 _log = logging.getLogger(__name__)
@@ -278,8 +279,9 @@ class Broker:
     async def close(self) -> None:
         """Send what is unsent, within a bound, and end; callbacks that still run are cancelled."""
         if self._supervisor is not None:
-            self._supervisor.cancel()
-            await asyncio.wait({self._supervisor})
+            while not self._supervisor.done():  # nats-py swallows a cancellation while it closes a connection
+                self._supervisor.cancel()
+                await asyncio.wait({self._supervisor}, timeout=_CANCEL_AGAIN_AFTER_S)
             self._supervisor = None
         link, self._link = self._link, None
         self._up.clear()
