@@ -169,7 +169,7 @@ def test_a_condition_that_is_not_what_the_target_says_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"expireafter": rfc3339(time.time() - 1)}, "it expired at"),
+        ({"validfrom": "2026-01-01T00:00:00Z", "expireafter": "2026-01-01T01:00:00Z"}, "it expired at"),
         ({"target": "os = "}, "its target is none"),
         ({"operations": [{"module": "nomodule", "parameters": {}}]}, "operation 1: module 'nomodule'"),
         ({"operations": [{"module": "file", "parameters": {"searches": 1}}]}, "operation 1: module file"),
