@@ -16,6 +16,9 @@ from investigator.pgp.framing import CERTIFICATE, armored, dearmor
 from investigator.pgp.signer import KeyFileSigner
 
 SECRETS: Final = Path("secrets")
+_GUARD: Final = b"\n:-----BEGIN "
+"""gpg keeps a revocation for each key that it makes, behind some text and a colon, against use by accident; who names the
+file to revoke with means it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +99,9 @@ def proven_revocation(content: bytes, keyring: Keyring, what: str) -> tuple[byte
     Raises:
         Refused: it is none, or it proves nothing about a key of the keyring.
     """
+    _, guarded, armor = content.partition(_GUARD)
     try:
-        packet = revocation_packet(content)
+        packet = revocation_packet(_GUARD[2:] + armor if guarded else content)
         return packet, keyring.revoked_by(packet)
     except SignatureRefused as reason:
         raise Refused(f"{what}: {reason}") from None
