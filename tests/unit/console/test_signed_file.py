@@ -169,7 +169,7 @@ def test_a_condition_that_is_not_what_the_target_says_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"expireafter": rfc3339(time.time() - 1)}, "it expired at"),
+        ({"expireafter": lambda: rfc3339(time.time() - 1)}, "it expired at"),  # by the time that it runs
         ({"target": "os = "}, "its target is none"),
         ({"operations": [{"module": "nomodule", "parameters": {}}]}, "operation 1: module 'nomodule'"),
         ({"operations": [{"module": "file", "parameters": {"searches": 1}}]}, "operation 1: module file"),
@@ -180,8 +180,9 @@ def test_a_condition_that_is_not_what_the_target_says_is_refused() -> None:
     ],
 )
 def test_what_no_agent_would_run_is_not_signed(changes: dict[str, Any], message: str) -> None:
+    changed = {key: value() if callable(value) else value for key, value in changes.items()}
     with pytest.raises((BadInput, BadTarget)) as caught:
-        check_content(Envelope(action=content(**changes).decode()), now_s=time.time())
+        check_content(Envelope(action=content(**changed).decode()), now_s=time.time())
     assert message in str(caught.value)
 
 
