@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo install test lint format zipapp bench pins clean
+.PHONY: help demo install test lint format docs zipapp bench pins clean
 
 help:                ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 18
@@ -33,6 +33,9 @@ bench: $(VENV)/.dev  ## what starting costs
 format: $(VENV)/.dev ## let ruff format and fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.dev   ## docs/modules/*.md anew, from the modules' declarations
+	$(BIN)/python tools/module_pages.py
 
 pins:                ## write requirements/*.txt anew from *.in (needs uv)
 	for part in runtime build dev; do \

@@ -1,6 +1,6 @@
 """The file module against find, grep and sha256sum on the same files, in the same run: medians, ratios, peak memory.
 
-    .venv/bin/python bench/file.py [--only names,listing,contents,hashes] [--runs 5] [--tree /usr] [--content-tree DIR]
+    .venv/bin/python bench/file.py [--only names,metadata,listing,contents,hashes] [--runs 5] [--tree /usr] [--content-tree DIR]
 
 Each of ours runs in a fresh process that reports its own time (without the interpreter's start) and peak memory; the
 references are timed with their start, which is a millisecond or two. One unmeasured round warms the page cache.
@@ -52,6 +52,8 @@ class Case:
     name: str
     search: dict[str, Any]
     reference: list[str]
+    second: list[str] | None = None
+    """Another reference, where it is installed."""
     stdin: bytes = b""
     mode: str = "run"
 
@@ -60,7 +62,8 @@ def cases(tree: str, content_tree: str) -> list[Case]:
     def content(name: str, pattern: str) -> Case:
         search = {"paths": [content_tree], "contents": [pattern]}
         command = ["grep", "-rlaP", "--devices=skip", pattern, content_tree]
-        return Case(group="contents", name=name, search=search, reference=command)
+        second = ["rg", "-luuua", pattern, content_tree]
+        return Case(group="contents", name=name, search=search, reference=command, second=second)
 
     files = subprocess.run(["find", content_tree, "-type", "f", "-print0"], capture_output=True, check=True).stdout
     listed = r"\.(py|pyc|h|so|html|js|json|gz|md|txt|png|svg|mo)$"
@@ -70,6 +73,12 @@ def cases(tree: str, content_tree: str) -> list[Case]:
             name="names by regex",
             search={"paths": [tree], "names": [r"\.conf$"]},
             reference=["find", tree, "-regex", r".*\.conf"],
+        ),
+        Case(
+            group="metadata",
+            name="size, mtime and mode",
+            search={"paths": [tree], "sizes": [">100k"], "mtimes": [">1d"], "modes": ["^-rwx"]},
+            reference=["find", tree, "-type", "f", "-size", "+102399c", "-mtime", "+0", "-perm", "-u=rwx"],
         ),
         Case(
             group="listing",
@@ -101,11 +110,11 @@ def ours(case: Case) -> tuple[float, int, int]:
     return float(elapsed_s), int(peak_kib), int(hits)
 
 
-def reference(case: Case) -> float:
+def reference(command: list[str], case: Case) -> float:
     started = time.perf_counter()
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     subprocess.run(
-        case.reference,
+        command,
         input=case.stdin,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -117,28 +126,39 @@ def reference(case: Case) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--only", default="names,listing,contents,hashes")
+    parser.add_argument("--only", default="names,metadata,listing,contents,hashes")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--tree", default="/usr")
     parser.add_argument("--content-tree", default="/usr/lib/x86_64-linux-gnu")
     arguments = parser.parse_args()
     print(
-        f"{'question':24}{'reference':>12}{'ours':>10}{'ratio':>8}{'peak':>9}{'hits':>9}   medians of {arguments.runs}"
+        f"{'question':22}{'reference':>16}{'ours':>10}{'ratio':>8}{'peak':>8}{'hits':>8}   medians of {arguments.runs}"
     )
     for case in cases(arguments.tree, arguments.content_tree):
-        if case.group not in arguments.only.split(",") or shutil.which(case.reference[0]) is None:
-            continue
-        reference(case)
-        ours(case)
-        theirs, measured = [], []
-        for _ in range(arguments.runs):  # alternating, so that what else the machine does meets both
-            theirs.append(reference(case))
-            measured.append(ours(case))
-        reference_s = statistics.median(theirs)
-        ours_s = statistics.median(elapsed_s for elapsed_s, _, _ in measured)
-        peak_mb = max(peak for _, peak, _ in measured) / 1000
+        if case.group in arguments.only.split(","):
+            compare(case, arguments.runs)
+
+
+def compare(case: Case, runs: int) -> None:
+    """A line per reference."""
+    commands = [command for command in (case.reference, case.second) if command and shutil.which(command[0])]
+    theirs: list[list[float]] = [[] for _ in commands]
+    measured = []
+    for number in range(runs + 1):  # alternating, so that what else the machine does meets all
+        taken = [reference(command, case) for command in commands]
+        one = ours(case)
+        if number:  # the first warms the page cache
+            measured.append(one)
+            for times, elapsed_s in zip(theirs, taken, strict=True):
+                times.append(elapsed_s)
+    ours_s = statistics.median(elapsed_s for elapsed_s, _, _ in measured)
+    peak_mb = max(peak for _, peak, _ in measured) / 1000
+    for command, times in zip(commands, theirs, strict=True):
+        reference_s = statistics.median(times)
+        ratio = ours_s / reference_s
         print(
-            f"{case.name:24}{reference_s:10.3f} s{ours_s:8.3f} s{ours_s / reference_s:7.2f}x{peak_mb:6.0f} MB{measured[0][2]:9}"
+            f"{case.name:22}{command[0]:>7}{reference_s:7.3f} s{ours_s:8.3f} s{ratio:7.2f}x{peak_mb:5.0f} MB{measured[0][2]:8}",
+            flush=True,
         )
 
 

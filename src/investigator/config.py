@@ -72,7 +72,15 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     module_result_bytes: Annotated[int, msgspec.Meta(ge=1 << 20)] = 24 << 20
     module_niceness: Annotated[int, msgspec.Meta(ge=0, le=19)] = 19
     """19 never delays what the host is there for, and makes an operation slow on a host that is busy all the time."""
+    extraprivacymode: bool = False
+    """Results leave this host with names of files, people, peers and hosts masked, and no error's text; as MIG calls it."""
     facts_refresh_s: Positive = 300.0
+    modules: dict[str, dict[str, Any]] = {}
+    """The persistent modules that run here, each with its settings; the modules themselves say what fits."""
+    nopersistmods: bool = False
+    """None of them runs, whatever `modules` says; as MIG calls it."""
+    alerts_per_minute: Annotated[int, msgspec.Meta(ge=1, le=6000)] = 60
+    """How many letters of alerts each of them may send, on average; one holds up to hundreds of alerts."""
 
 
 class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -26,3 +26,9 @@ def own_command() -> list[str]:
     if start is not None:
         return [sys.executable, start.ISOLATED, start.archive_path]
     return [sys.executable, "-m", "investigator"]
+
+
+def archive_path() -> str:
+    """The absolute path of the zipapp that this is; empty for an installation."""
+    start = sys.modules.get("_bootstrap.start")
+    return "" if start is None else str(start.archive_path)

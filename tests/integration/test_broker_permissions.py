@@ -10,7 +10,7 @@ from investigator.broker.connection import connect
 from investigator.broker.credentials import Credentials, Role
 from investigator.broker.problems import NotPermittedError
 from investigator.errors import BrokerError
-from investigator.protocol.subjects import ACTIONS, FACTS, HEARTBEATS, RESULTS
+from investigator.protocol.subjects import ACTIONS, ALERTS, FACTS, HEARTBEATS, RESULTS
 
 
 async def ignore(_):
@@ -58,18 +58,19 @@ async def test_an_action_reaches_agents_and_their_result_comes_back(running, hea
     [
         "mig.action.all.x",
         "mig.action.agent.a2.x",
-        "mig.alert.a1.file",
         "mig.api.run",
         "_INBOX.investigator.abc",
         f"$JS.API.STREAM.PURGE.{RESULTS}",
         f"$JS.API.STREAM.DELETE.{ACTIONS}",
         f"$JS.API.STREAM.INFO.{ACTIONS}",
         f"$JS.API.STREAM.MSG.DELETE.{RESULTS}",
+        f"$JS.API.STREAM.MSG.DELETE.{ALERTS}",
         f"$JS.API.STREAM.MSG.GET.{RESULTS}",
         f"$JS.API.CONSUMER.CREATE.{RESULTS}",
         f"$JS.API.DIRECT.GET.{RESULTS}",
         f"$JS.API.DIRECT.GET.{FACTS}",
         f"$JS.API.DIRECT.GET.{HEARTBEATS}",
+        f"$JS.API.DIRECT.GET.{ALERTS}",
         "$SYS.REQ.SERVER.PING",
     ],
 )
@@ -94,6 +95,7 @@ async def test_an_agent_may_not_publish_to(running, subject):
         "mig.result.*.a1",
         "mig.facts.*",
         "mig.hb.*",
+        "mig.alert.*.*",
         "_INBOX.>",
         "$SYS.>",
         "$JS.>",
@@ -128,11 +130,23 @@ async def test_an_investigator_may_not_change_streams(running, operation):
             await investigator.request(f"$JS.API.STREAM.{operation}.{RESULTS}", b"", timeout_s=20)
 
 
+async def test_an_investigator_takes_alerts_out_and_nothing_else(running):
+    async with running() as broker:
+        agent, investigator = await broker.agent(), await broker.investigator()
+        await agent.publish_acked("mig.alert.a1.fswatch", b"1", message_id="1")
+        await agent.publish_acked("mig.result.x.a1", b"1", message_id="2")
+        answer = await investigator.request(f"$JS.API.STREAM.MSG.DELETE.{ALERTS}", b'{"seq":1}')
+        assert b'"success":true' in answer
+        assert await stored(investigator, ALERTS) == []
+        with pytest.raises(NotPermittedError):
+            await investigator.request(f"$JS.API.STREAM.MSG.DELETE.{RESULTS}", b'{"seq":1}', timeout_s=20)
+
+
 async def test_an_agent_cannot_have_the_server_write_in_anothers_name(running):
     """A reply subject is where the server itself publishes its acknowledgement: it must not land in a stream."""
     async with running() as broker, rogue(broker) as client:
         investigator, agent = await broker.investigator(), await broker.agent()
-        for reply in ("mig.result.x.a2", "mig.hb.a2", "mig.facts.a2", "mig.action.all.forged"):
+        for reply in ("mig.result.x.a2", "mig.alert.a2.fswatch", "mig.hb.a2", "mig.facts.a2", "mig.action.all.forged"):
             await client.publish("mig.result.x.rogue", b"mine", reply=reply)
             await client.publish(f"$JS.API.DIRECT.GET.{ACTIONS}", b'{"seq":1}', reply=reply)
         # a stream stores in the order of arrival: what is acknowledged after the rogue's messages comes behind them
@@ -146,6 +160,7 @@ async def test_an_agent_cannot_have_the_server_write_in_anothers_name(running):
         for stream, subject in ((ACTIONS, "mig.action.all.honest"), (FACTS, "mig.facts.a1"), (HEARTBEATS, "mig.hb.a1")):
             assert {where for where, _ in await stored(investigator, stream)} == {subject}
         assert {where for where, _ in await stored(investigator, RESULTS)} == {"mig.result.x.rogue"}
+        assert await stored(investigator, ALERTS) == []
 
 
 async def test_headers_of_an_author_cannot_end_or_bend_what_is_read(running):

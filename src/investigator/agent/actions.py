@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from investigator.agent.audit_file import NotRecorded
 from investigator.agent.runner import Ran
 from investigator.errors import BadInput, DeploymentError, Refused
 from investigator.protocol import kinds
-from investigator.protocol.action import Action, Operation, is_action_id
+from investigator.protocol.action import Operation, is_action_id
 from investigator.protocol.admission import Admitted, Host, Refusal, admit
 from investigator.protocol.cancel import Cancellation, judge_cancel
 from investigator.protocol.codec import one_line
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _DONE: Final = "done"
 """In place of a subject: what was taken once and has no more to say, whatever it comes on."""
+_DESTROYER: Final = "agentdestroy"
 _log = logging.getLogger(__name__)
 
 
@@ -55,6 +57,8 @@ class _Run:
     task: asyncio.Task[None] | None = None
     stopped_as: Outcome | None = None
     """What is answered in place of its end, once it was cancelled."""
+    destroys: bool = False
+    """Whether it proved this agent to be the one that it ends; the agent does that itself, once it has answered."""
 
 
 class Actions:
@@ -70,8 +74,12 @@ class Actions:
         row: Callable[[], Mapping[str, Any]],
         module_timeout_s: float,
         posted: Callable[[], None],
+        destroyed: Callable[[], None] = lambda: None,
     ) -> None:
-        """`row` gives the facts that targets are judged on; `posted` is called when the outbox has something new."""
+        """`row` gives the facts that targets are judged on; `posted` is called when the outbox has something new.
+
+        `destroyed` is called when an action ended this very agent, and its answer is in the outbox.
+        """
         self.trust = trust
         self.counted_refusals = 0
         self._state = state
@@ -82,6 +90,7 @@ class Actions:
         self._running: dict[str, _Run] = {}
         """By the action's digest."""
         self._closed = False
+        self._tell_destroyed = destroyed
         self._judged: OrderedDict[bytes, str] = OrderedDict()
 
     def heard(self, subject: str, raw: bytes, *, live: bool) -> None:
@@ -298,12 +307,16 @@ class Actions:
 
     async def _run(self, running: _Run) -> None:
         try:
-            ran = await self._run_operations(running.admitted.action)
+            ran = await self._run_operations(running)
         except asyncio.CancelledError:
             outcome = running.stopped_as or self._interrupted()
         else:
             outcome = self._outcome_of(ran, started_s=running.started_s)
         self._ended(running, outcome)
+        if running.destroys and running.stopped_as is None:
+            _log.warning("action %s ends this agent", running.admitted.action.id)
+            self._closed = True  # it answers what it runs, and takes nothing more
+            self._tell_destroyed()
 
     def _over(self, running: _Run, task: asyncio.Task[None]) -> None:
         self._running.pop(running.admitted.digest, None)
@@ -322,22 +335,26 @@ class Actions:
         self._state.audit.ended(action, digest, outcome.state, outcome.code)
         self._answers.finish(outcome, action, digest, sealto)
 
-    async def _run_operations(self, action: Action) -> Sequence[Ran]:
+    async def _run_operations(self, running: _Run) -> Sequence[Ran]:
+        action = running.admitted.action
         left_s = min(action.expireafter.timestamp() - time.time(), self._module_timeout_s)
         deadline_s = time.monotonic() + max(left_s, 0.0)
-        return await asyncio.gather(*(self._run_one(operation, deadline_s) for operation in action.operations))
+        return await asyncio.gather(*(self._run_one(running, one, deadline_s) for one in action.operations))
 
-    async def _run_one(self, operation: Operation, deadline_s: float) -> Ran:
+    async def _run_one(self, running: _Run, operation: Operation, deadline_s: float) -> Ran:
         try:
             # compressed ones may be 64 MiB of JSON, which the loop must not wait for
             parameters = await asyncio.to_thread(operation.opened) if operation.is_compressed else operation.parameters
         except BadInput as error:
             return Ran(state="failed", code="bad-parameters", result=Result.failed(str(error)))
         try:
-            return await self._runner.run(operation.module, parameters, deadline_s=deadline_s)
+            ran = await self._runner.run(operation.module, parameters, deadline_s=deadline_s)
         except Exception as error:  # noqa: BLE001 - whatever a defect does, the asker hears of it
             _log.exception("operation %s", operation.module)
             return Ran(state="failed", code="internal", result=Result.failed(f"{type(error).__name__}: {error}"))
+        if operation.module == _DESTROYER and ran.state == "done" and isinstance(parameters, dict):
+            running.destroys = running.destroys or parameters.get("pid") == os.getpid()
+        return ran
 
     def _outcome_of(self, ran: Sequence[Ran], *, started_s: float) -> Outcome:
         results = [one.result for one in ran]

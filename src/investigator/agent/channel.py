@@ -23,6 +23,8 @@ from investigator.protocol.result import Result, UnreadResult
 MARK: Final = "INVESTIGATOR_WORKERS"
 """The environment variable that marks a fork server and what came of it; it is written and never obeyed."""
 FRAME_HEAD: Final = struct.Struct(">I")
+CATALOGUE: Final = ""
+"""In place of a module's name: which modules can run here, and why the others cannot. No operation can ask it."""
 REQUEST_BYTES: Final = 64 << 20
 """The largest request; an action is far smaller, but what it carries compressed may have been opened."""
 _RECORD: Final = struct.Struct("<B3xIIidQ")
@@ -78,6 +80,10 @@ class Request:
     folder: str
     local: bool
     limits: Limits
+    private: bool = False
+    """Extra privacy mode: what names a file, person, peer or host leaves the worker masked."""
+    keeps: str | None = None
+    """For a persistent module, which runs until it is ended: its own folder. `parameters` are then its settings."""
 
 
 class Answer(msgspec.Struct, kw_only=True):

@@ -34,6 +34,8 @@ WATCH_S: Final = 1.0
 PATIENCE_S: Final = 10.0
 """How long an operation's end waits for leftovers: some fork faster than they are killed, and on a host with no time to
 spare what is killed at the lowest priority takes seconds to end. The hunt goes on after it."""
+WATCH_LASTING_S: Final = 60.0
+"""The same for one without a deadline, which is a module that runs all the time."""
 _SWEEP_PAUSE_MS: Final = 2
 _LONGEST_SWEEP_PAUSE_MS: Final = 256
 
@@ -195,7 +197,7 @@ class ForkServer:
         due = [each for each in self._living.values() if each.watch_s <= now_s]
         table = processes.table() if due else {}
         for each in due:
-            each.watch_s = now_s + WATCH_S
+            each.watch_s = now_s + (WATCH_S if each.deadline_s < float("inf") else WATCH_LASTING_S)
             count = 1 + len(processes.below(each.pid, table))
             if count > each.max_processes:
                 self._kill(each, Kind.PROCESSES, count)

@@ -46,6 +46,8 @@ class Limits:
     processes: int = 64
     """Its worker and all that this started, counted about once a second."""
     niceness: int = 19
+    file_bytes: int = FILE_BYTES
+    """Of each regular file that it writes."""
 
     def __post_init__(self) -> None:
         if not (
@@ -54,6 +56,7 @@ class Limits:
             and self.output_bytes > 0
             and self.open_files >= 16
             and self.processes > 0
+            and self.file_bytes > 0
             and 0 <= self.niceness <= 19
         ):
             raise ValueError(f"limits that no operation could run under: {self}")
@@ -112,7 +115,7 @@ def bound(limits: Limits) -> None:
     """
     _lower(resource.RLIMIT_DATA, limits.memory_bytes)
     _lower(resource.RLIMIT_NOFILE, limits.open_files)
-    _lower(resource.RLIMIT_FSIZE, FILE_BYTES)
+    _lower(resource.RLIMIT_FSIZE, limits.file_bytes)
     _lower(resource.RLIMIT_CORE, 0)
 
 

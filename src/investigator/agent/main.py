@@ -14,6 +14,7 @@ import msgspec
 from investigator.agent.facts import host_name
 from investigator.agent.limits import Limits
 from investigator.agent.permissions import refuse_loose
+from investigator.agent.persistent import Persistence
 from investigator.agent.runner import Runner
 from investigator.agent.service import Agent
 from investigator.agent.state import AgentState
@@ -26,7 +27,7 @@ from investigator.protocol.subjects import token
 
 
 async def serve(home: Path, *, name: str, tags: dict[str, str], state: Path | None, verbose: bool) -> None:
-    """Run the agent of this host until SIGINT or SIGTERM.
+    """Run the agent of this host until SIGINT or SIGTERM, or until an action ends it (the module agentdestroy).
 
     Raises:
         DeploymentError: configuration, keyring, ACL or state is missing or not to be trusted.
@@ -47,9 +48,11 @@ async def serve(home: Path, *, name: str, tags: dict[str, str], state: Path | No
     refuse_loose(config.broker.credentials, private=True)
     credentials = Credentials.load(config.broker.credentials)
     with AgentState(state or home / "agents" / token(name)) as opened:
-        async with Runner(_limits(config), mark=opened.identity.id) as runner:
-            agent = Agent(config, opened, trust, runner, name=name)
-            await _serve(agent, config, credentials)
+        async with Runner(_limits(config), mark=opened.identity.id, private=config.extraprivacymode) as runner:
+            persistence = Persistence(runner, config, opened, name=name)
+            agent = Agent(config, opened, trust, persistence, name=name, survey=persistence.survey)
+            async with persistence:  # from now on, also while there is no broker
+                await _serve(agent, config, credentials)
 
 
 async def _serve(agent: Agent, config: AgentConfig, credentials: Credentials) -> None:
@@ -70,6 +73,7 @@ async def _serve(agent: Agent, config: AgentConfig, credentials: Credentials) ->
         broker = await connecting
         try:
             await agent.run(broker, ready=ready)
+            print(f"agent {printable(agent.name)} ended, as a signed action told it", flush=True)  # noqa: T201 - likewise
         finally:
             await broker.close()
     except asyncio.CancelledError:

@@ -11,11 +11,9 @@ from investigator.errors import DeploymentError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS outbox (id TEXT PRIMARY KEY, subject TEXT NOT NULL, payload BLOB NOT NULL);
-"""
+_SCHEMA: Final = "CREATE TABLE IF NOT EXISTS {} (id TEXT PRIMARY KEY, subject TEXT NOT NULL, payload BLOB NOT NULL)"
 _WHAT: Final = "the outbox"
 MAX_OUTBOX_BYTES: Final = 512 << 20
 """What a host gives to results that no broker takes; beyond it new ones are refused, and that is answered."""
@@ -36,11 +34,21 @@ class Letter:
 class Outbox:
     """Letters, oldest first, until each is acknowledged."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
-        """Open the table in the agent's database."""
+    def __init__(
+        self,
+        database: sqlite3.Connection,
+        *,
+        table: str = "outbox",
+        max_bytes: int | None = None,
+        reserved_bytes: int | None = None,
+    ) -> None:
+        """Open the table in the agent's database; without other limits, it is for results."""
         self._database = database
+        self._table = table
+        self._max_bytes = max_bytes
+        self._reserved_bytes = reserved_bytes
         with database_errors(_WHAT):
-            database.executescript(_SCHEMA)
+            database.execute(_SCHEMA.format(table))
 
     def add(self, subject: str, payloads: Iterable[bytes]) -> None:
         """Keep payloads for this subject, all or none; on return they are on the disk.
@@ -50,27 +58,31 @@ class Outbox:
         Raises:
             DeploymentError: the disk, or the outbox, is full.
         """
+        limit = MAX_OUTBOX_BYTES if self._max_bytes is None else self._max_bytes
+        reserved = RESERVED_BYTES if self._reserved_bytes is None else self._reserved_bytes
         with transaction(self._database, _WHAT):
-            (waiting,) = self._database.execute("SELECT coalesce(sum(length(payload)), 0) FROM outbox").fetchone()
+            query = f"SELECT coalesce(sum(length(payload)), 0) FROM {self._table}"  # noqa: S608 - the table is ours
+            (waiting,) = self._database.execute(query).fetchone()
             new = 0
             for payload in payloads:
                 new += len(payload)
-                if waiting + new > MAX_OUTBOX_BYTES + (RESERVED_BYTES if new <= SMALL_BYTES else 0):
+                if waiting + new > limit + (reserved if new <= SMALL_BYTES else 0):
                     raise DeploymentError(f"the outbox is full: {waiting:,} bytes wait for the broker")
                 self._database.execute(
-                    "INSERT OR IGNORE INTO outbox VALUES (?, ?, ?)",
+                    f"INSERT OR IGNORE INTO {self._table} VALUES (?, ?, ?)",  # noqa: S608 - the table is ours
                     (hashlib.sha256(payload).hexdigest(), subject, payload),
                 )
 
-    def pending(self, *, at_most: int = 64) -> list[Letter]:
-        """The oldest letters.
+    def pending(self, *, at_most: int = 64, passing_over: Collection[str] = ()) -> list[Letter]:
+        """The oldest letters, without those for the subjects that are passed over.
 
         Raises:
             DeploymentError: the database cannot be read.
         """
-        query = "SELECT id, subject, payload FROM outbox ORDER BY rowid LIMIT ?"
+        where = f"WHERE subject NOT IN ({', '.join('?' * len(passing_over))}) " if passing_over else ""
+        query = f"SELECT id, subject, payload FROM {self._table} {where}ORDER BY rowid LIMIT ?"  # noqa: S608 - likewise
         with database_errors(_WHAT):
-            return [Letter(*row) for row in self._database.execute(query, (at_most,))]
+            return [Letter(*row) for row in self._database.execute(query, (*passing_over, at_most))]
 
     def remove(self, letter: Letter) -> None:
         """The stream has it.
@@ -79,4 +91,4 @@ class Outbox:
             DeploymentError: this could not be written.
         """
         with database_errors(_WHAT):
-            self._database.execute("DELETE FROM outbox WHERE id = ?", (letter.id,))
+            self._database.execute(f"DELETE FROM {self._table} WHERE id = ?", (letter.id,))  # noqa: S608 - likewise

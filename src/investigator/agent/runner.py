@@ -8,19 +8,21 @@ import os
 import secrets
 import socket
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import orjson
 
-from investigator.agent.channel import FRAME_HEAD, MARK, REQUEST_BYTES, Record, Request
+from investigator.agent.channel import CATALOGUE, FRAME_HEAD, MARK, REQUEST_BYTES, Record, Request
 from investigator.agent.limits import STDERR_BYTES, Limits, stderr_file
 from investigator.agent.server import GRACE_S, Server, end_marked
+from investigator.agent.survey import Survey
 from investigator.agent.verdict import Heard, Ran, failed, judge, largest_answer, timed_out
 from investigator.errors import DeploymentError
 from investigator.modules import MODULES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from types import TracebackType
 
 __all__ = ["Ran", "Runner"]
@@ -29,8 +31,24 @@ _ATTEMPTS: Final = 3
 _LONGEST_WAIT_S: Final = 30 * 86_400.0
 _CONFIRM_S: Final = GRACE_S
 """How long after its deadline an operation's end may take to be confirmed, before the fork server counts as hung."""
+_SURVEY_S: Final = 30.0
 _FAREWELL_S: Final = 1.0
 """How long a worker that has answered may take to end, and what is left in a dead one's socket to be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A worker that stays: its socket, and what ends it."""
+
+    connection: socket.socket
+    ended: asyncio.Future[Record]
+    limits: Limits
+    stderr: Callable[[], str]
+
+    def how(self) -> Ran:
+        """How it ended, once `ended` is done."""
+        end = None if self.ended.exception() is not None else self.ended.result()
+        return judge(end, Heard(), limits=self.limits, took_s=0.0, stderr=self.stderr())
 
 
 class Runner:
@@ -38,7 +56,7 @@ class Runner:
 
     `mark` is a name that this agent has again when it is started again, and no other agent has: what an earlier life
     left behind carries it, and is ended by `start`. `modules` adds to the catalogue (name to import path), for tests,
-    which need modules that misbehave.
+    which need modules that misbehave. With `private`, extra privacy mode, results leave their workers masked.
     """
 
     def __init__(
@@ -48,8 +66,10 @@ class Runner:
         concurrency: int | None = None,
         mark: str | None = None,
         modules: Mapping[str, str] | None = None,
+        private: bool = False,
     ) -> None:
         self.limits = limits
+        self._private = private
         self._slots = asyncio.Semaphore(concurrency or max(4, 2 * (os.cpu_count() or 1)))
         self._mark = mark
         self._modules = dict(modules or {})
@@ -122,11 +142,72 @@ class Runner:
         finally:
             self._slots.release()
 
+    async def survey(self) -> Survey:
+        """Which modules can run here: a worker is asked, which has them loaded, and all rights that they would have.
+
+        Raises:
+            DeploymentError: no worker answers.
+        """
+        ran = await self._run_now(CATALOGUE, {}, time.monotonic() + _SURVEY_S, "/", local=False)
+        if ran.state != "done":
+            raise DeploymentError(f"which modules can run here is not known: {ran.code}: {ran.result.errors}")
+        return Survey.of(ran.result)
+
+    @contextlib.asynccontextmanager
+    async def hold(self, module: str, settings: Any, *, folder: str, limits: Limits) -> AsyncIterator[Held]:
+        """A worker that runs a persistent module, until it ends by itself or this is left; then nothing is left of it.
+
+        Raises:
+            DeploymentError: it cannot be started.
+        """
+        request = Request(
+            module=module,
+            parameters=settings,
+            deadline_s=0.0,
+            folder="/",
+            local=False,
+            limits=limits,
+            private=self._private,
+            keeps=folder,
+        )
+        ours, theirs = socket.socketpair()
+        stderr = stderr_file()
+        try:
+            with theirs:
+                server, operation = await self._begin(theirs, stderr, float("inf"), limits)
+            ours.settimeout(0)
+            ended = server.ended(operation)
+            try:
+                with contextlib.suppress(OSError):  # it ended at once: its end is told
+                    await asyncio.get_running_loop().sock_sendall(ours, _frame(request))
+                yield Held(
+                    connection=ours,
+                    ended=ended,
+                    limits=limits,
+                    stderr=lambda: "" if self._private else _read_back(stderr),
+                )
+            finally:
+                if not ended.done():
+                    server.end(operation)
+                    await _outlast(ended, _CONFIRM_S)
+                    if not ended.done():
+                        await server.kill()
+                server.forget(operation)
+        finally:
+            ours.close()
+            os.close(stderr)
+
     async def _run_now(self, module: str, parameters: Any, deadline_s: float, folder: str, *, local: bool) -> Ran:
         started_s = time.monotonic()
         until_s = min(deadline_s, started_s + self.limits.wall_clock_s)
         request = Request(
-            module=module, parameters=parameters, deadline_s=until_s, folder=folder, local=local, limits=self.limits
+            module=module,
+            parameters=parameters,
+            deadline_s=until_s,
+            folder=folder,
+            local=local,
+            limits=self.limits,
+            private=self._private,
         )
         try:
             frame = _frame(request)
@@ -136,21 +217,24 @@ class Runner:
         stderr = stderr_file()
         try:
             with theirs:
-                server, operation = await self._begin(theirs, stderr, until_s)
+                server, operation = await self._begin(theirs, stderr, until_s, self.limits)
             ours.settimeout(0)
             end, heard = await self._converse(server, operation, ours, frame, until_s)
             took_s = time.monotonic() - started_s
-            return judge(end, heard, limits=self.limits, took_s=took_s, stderr=_read_back(stderr))
+            last_words = "" if self._private else _read_back(stderr)
+            return judge(end, heard, limits=self.limits, took_s=took_s, stderr=last_words)
         finally:
             ours.close()
             os.close(stderr)
 
-    async def _begin(self, connection: socket.socket, stderr: int, until_s: float) -> tuple[Server, int]:
+    async def _begin(
+        self, connection: socket.socket, stderr: int, until_s: float, limits: Limits
+    ) -> tuple[Server, int]:
         """Hand the operation to a fork server: a new one, if it turns out that the present one is gone."""
         for _ in range(_ATTEMPTS):
             server = await self._ready_server()
             try:
-                number = server.run(connection, stderr, deadline_s=until_s, max_processes=self.limits.processes)
+                number = server.run(connection, stderr, deadline_s=until_s, max_processes=limits.processes)
             except OSError:
                 await server.kill()
             else:

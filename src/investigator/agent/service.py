@@ -9,12 +9,13 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from investigator.agent.actions import Actions, Runs
 from investigator.agent.facts import gather_row
 from investigator.agent.state import AgentState
+from investigator.agent.survey import Survey
 from investigator.agent.trust import Trust
 from investigator.broker.connection import Broker, Message, State, Stored
 from investigator.config import AgentConfig
@@ -43,8 +44,12 @@ TRUST_LOOK_S: Final = 5.0
 _log = logging.getLogger(__name__)
 
 
+class _Destroyed(Exception):
+    """A signed action ended this agent, and its answers are delivered."""
+
+
 class Agent:
-    """One agent, from its configuration and its open state; `run` returns when it is stopped."""
+    """One agent, from its configuration and its open state; `run` returns when an action ended it."""
 
     def __init__(
         self,
@@ -55,13 +60,19 @@ class Agent:
         *,
         name: str,
         gather: Callable[..., dict[str, Any]] = gather_row,
+        survey: Callable[[], Awaitable[Survey]] | None = None,
     ) -> None:
-        """Nothing is touched yet. `gather` makes the facts' row; simulated agents bring their own."""
+        """Nothing is touched yet. `gather` makes the facts' row; simulated agents bring their own.
+
+        `survey` tells which modules can run here; without it, the facts say that all can.
+        """
         self.config = config
         self.state = state
         self.name = name
         self._trust = trust
         self._gather = gather
+        self._survey = survey
+        self._surveyed: dict[str, Any] = {}
         self._started = utc(time.time()).isoformat(timespec="seconds").replace("+00:00", "Z")
         self._row: dict[str, Any] = {}
         self._facts_digest = ""
@@ -69,6 +80,7 @@ class Agent:
         self._connected = asyncio.Event()
         self._mail = asyncio.Event()
         self._decided = asyncio.Event()
+        self._destroyed = False
         self.actions = Actions(
             state,
             trust,
@@ -77,6 +89,7 @@ class Agent:
             row=self.judged_row,
             module_timeout_s=config.module_timeout_s,
             posted=self._posted,
+            destroyed=self._end_when_delivered,
         )
 
     @property
@@ -92,14 +105,18 @@ class Agent:
         self._mail.set()
         self._decided.set()
 
+    def _end_when_delivered(self) -> None:
+        self._destroyed = True
+        self._mail.set()
+
     def notice(self, connection: State) -> None:
         """What the connection's `on_state` says; after each gap, what was missed is fetched."""
         if connection is not State.DISCONNECTED:
             self._connected.set()
 
     async def run(self, broker: Broker, *, ready: Callable[[], None] = lambda: None) -> None:
-        """Serve until cancelled; `ready` is called once subscribed and registered."""
-        self._refresh_row()
+        """Serve until cancelled, or ended by an action; `ready` is called once subscribed and registered."""
+        await self._look_again()
         self.actions.report_unfinished()
         for subject in self._subjects():
             await self._patiently(functools.partial(broker.subscribe, subject, self._on_message))
@@ -111,6 +128,9 @@ class Agent:
                 tasks.create_task(self._deliver(broker))
                 tasks.create_task(self._watch_facts(broker))
                 tasks.create_task(self._watch_trust(broker))
+                tasks.create_task(self.state.alerts.deliver(broker))
+        except* _Destroyed:
+            pass
         finally:
             await self._say_goodbye(broker)
 
@@ -149,10 +169,24 @@ class Agent:
             else:
                 return
 
+    async def _look_again(self) -> None:
+        """At all that the facts tell; where no worker answers, the modules stay as they were told."""
+        if self._survey is not None:
+            try:
+                self._surveyed = (await self._survey()).environment()
+            except DeploymentError as error:
+                _log.warning("%s", error)
+        self._refresh_row()
+
     def _refresh_row(self) -> None:
         row = self._gather(agent=self.id, name=self.name, tags=self.config.tags, started=self._started)
+        environment = {**row["environment"], **self._surveyed}
+        if self.config.extraprivacymode:
+            environment["extraprivacymode"] = True
         trust = self._trust_summary()
-        self._row = {**row, "environment": {**row["environment"], "trust": trust}} if trust else row
+        if trust:
+            environment["trust"] = trust
+        self._row = {**row, "environment": environment}
 
     def _trust_summary(self) -> dict[str, Any]:
         """With the revocations that came over the wire, so that who publishes one sees which hosts have it."""
@@ -191,7 +225,7 @@ class Agent:
         while True:
             await asyncio.sleep(self.config.facts_refresh_s * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
             before = self._row
-            self._refresh_row()
+            await self._look_again()
             if self._row != before:
                 await self._patiently(lambda: self._publish_facts(broker))
 
@@ -240,7 +274,7 @@ class Agent:
         return broker.batch_get(ACTIONS, subjects=self._subjects(), after_seq=self._last_sequence)
 
     async def _deliver(self, broker: Broker) -> None:
-        """Publish what the outbox holds until each letter is acknowledged."""
+        """Publish what the outbox holds until each letter is acknowledged; an agent that was ended lives until then."""
         pause_s = 0.25
         while True:
             await self._mail.wait()
@@ -248,6 +282,8 @@ class Agent:
             try:
                 while await self._deliver_some(broker):
                     pause_s = 0.25
+                if self._destroyed:
+                    raise _Destroyed
             except (BrokerError, DeploymentError) as error:
                 _log.info("results wait: %s", error)
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
@@ -276,6 +312,8 @@ class Agent:
         with contextlib.suppress(BrokerError, DeploymentError, TimeoutError):
             async with asyncio.timeout(GOODBYE_S):
                 while await self._deliver_some(broker):
+                    pass
+                while await self.state.alerts.deliver_some(broker):
                     pass
                 await self._heartbeat(broker, stopping=True)
                 await broker.flush()

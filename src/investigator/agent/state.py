@@ -1,4 +1,4 @@
-"""The agent's state folder: its own key, audit, ledger and outbox, what stops actions and keys; one agent at a time."""
+"""The agent's state folder: its own key, audit, ledger, outbox and alerts, what stops actions and keys; one agent at a time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Final, Self
 
 import orjson
 
+from investigator import __version__
+from investigator.agent import processes
+from investigator.agent.alerts import AlertBox
 from investigator.agent.audit import Audit
 from investigator.agent.cancels import Cancels
 from investigator.agent.database import open_database
@@ -20,6 +23,8 @@ from investigator.agent.outbox import Outbox
 from investigator.agent.permissions import refuse_loose
 from investigator.agent.revocations import Revocations
 from investigator.errors import DeploymentError
+from investigator.modules.agentdestroy.presence import LOCK_FILE, presence_of, write_presence
+from investigator.program import archive_path
 from investigator.protocol.identity import Identity
 
 if TYPE_CHECKING:
@@ -29,7 +34,6 @@ if TYPE_CHECKING:
 KEY_FILE: Final = "agent.key"
 DATABASE_FILE: Final = "agent.sqlite"
 REVOCATIONS_FOLDER: Final = "revocations"
-LOCK_FILE: Final = "agent.lock"
 
 
 class AgentState:
@@ -42,6 +46,7 @@ class AgentState:
         self.audit: Audit
         self.ledger: Ledger
         self.outbox: Outbox
+        self.alerts: AlertBox
         self.cancels: Cancels
         self.revocations: Revocations
         self._closing = ExitStack()
@@ -57,14 +62,17 @@ class AgentState:
             if self.folder is None:
                 self.identity, key_is_new = Identity.generate(), True
             else:
-                opened.callback(os.close, _claim(self.folder))
+                lock = _claim(self.folder)
+                opened.callback(os.close, lock)
                 self.identity, key_is_new = _load_or_make_key(self.folder)
+                _say_who(lock, self.folder, self.identity.id)
             audit = Audit(self.folder, agent=self.identity.id, key_is_new=key_is_new)
             self.audit = opened.enter_context(audit)
             database = open_database(None if self.folder is None else self.folder / DATABASE_FILE)
             opened.callback(database.close)
             self.ledger = Ledger(database, key_is_new=key_is_new, now_s=int(time.time()))
             self.outbox = Outbox(database)
+            self.alerts = AlertBox(database, self.identity)
             self.cancels = Cancels(database)
             self.revocations = Revocations(None if self.folder is None else self.folder / REVOCATIONS_FOLDER)
             self._closing = opened.pop_all()
@@ -96,6 +104,24 @@ def _claim(folder: Path) -> int:
             hint="Give each agent a --name or a --state of its own.",
         ) from None
     return lock
+
+
+def _say_who(lock: int, folder: Path, agent: str) -> None:
+    """Write into the held lock which process holds it, so that who is to end this agent ends nothing else."""
+    process = processes.look(os.getpid())
+    if process is None:  # no /proc: nobody could recognise it
+        return
+    presence = presence_of(
+        pid=process.pid,
+        started_ticks=process.started_ticks,
+        version=__version__,
+        agent=agent,
+        program=archive_path(),
+    )
+    try:
+        write_presence(lock, presence)
+    except OSError as error:
+        raise DeploymentError(f"{folder / LOCK_FILE}: {error.strerror}") from None
 
 
 def _load_or_make_key(folder: Path) -> tuple[Identity, bool]:

@@ -18,15 +18,21 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import msgspec
 import orjson
 
-from investigator.agent.channel import FRAME_HEAD, REQUEST_BYTES, Answer, Request
+from investigator.agent.channel import CATALOGUE, FRAME_HEAD, REQUEST_BYTES, Answer, Request
 from investigator.agent.limits import Limits, adopt_orphans, bound, die_with, yield_to_others
+from investigator.agent.privacy import MASKED_FAILURE, as_dict, masked
+from investigator.agent.survey import survey
 from investigator.errors import BadInput, InvestigatorError
 from investigator.modules import get_module
 from investigator.modules.interface import Context, load_parameters
+from investigator.modules.needs import missing
 from investigator.protocol.result import Result
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
+
+    from investigator.modules.interface import Module
 
 RESULT_ROOM_BYTES: Final = 1 << 20
 """Of the limit on a result, what is left for all but the module's elements."""
@@ -46,30 +52,31 @@ def work(connection: socket.socket, stderr: int, parent: int) -> NoReturn:
         _serve(connection)
         status = ENDED_ALONE if _is_alone() else _LEFT_SOMETHING
     except BaseException as error:  # noqa: BLE001 - nothing may get back into the fork server
-        print(_one_line(error), file=sys.stderr)  # noqa: T201 - the agent reads it
+        print(one_line(error), file=sys.stderr)  # noqa: T201 - the agent reads it
     finally:
         os._exit(status)
 
 
 def answer(request: Request) -> Answer:
     """Do what is asked, in this process; whatever goes wrong is an answer too."""
+    if request.module == CATALOGUE:
+        return Answer(code="", result=survey())
     try:
-        try:
-            module = get_module(request.module)
-        except BadInput as error:
-            return Answer(code="unknown-module", result=Result.failed(str(error)))
-        parameters = load_parameters(module, request.parameters, local=request.local)
-        result: Any = module.run(parameters, _context(request))
+        module = get_module(request.module)
+    except BadInput as error:
+        return Answer(code="unknown-module", result=Result.failed(str(error)))
+    lacks = missing(module.spec)
+    if lacks is not None:
+        return Answer(code="unavailable", result=Result.failed(lacks))
+    return answer_by(module, module.run, request)
+
+
+def answer_by(module: Module[Any], run: Callable[[Any, Context], Any], request: Request) -> Answer:
+    """Have `run` answer with a module's result, as the module is asked in this request."""
+    try:
+        return _run(module, run, request)
     except MemoryError:
         pass  # answered below, when the frames that hold the memory are gone
-    except InvestigatorError as error:
-        return Answer(code=error.code, result=Result.failed(str(error)))
-    except BaseException as error:  # noqa: BLE001 - module code is the only code we distrust; SystemExit included
-        return Answer(code="raised", result=Result.failed(f"module {request.module} raised {_one_line(error)}"))
-    else:
-        if isinstance(result, Result):
-            return Answer(code="", result=result)
-        return Answer(code="garbage", result=Result.failed(f"module {request.module} returned no result"))
     gc.collect()
     return Answer(
         code="memory",
@@ -77,10 +84,32 @@ def answer(request: Request) -> Answer:
     )
 
 
+def _run(module: Module[Any], run: Callable[[Any, Context], Any], request: Request) -> Answer:
+    """Run it; raises `MemoryError`, and nothing else."""
+    running = False
+    try:
+        parameters = load_parameters(module, request.parameters, local=request.local)
+        running = True  # what is said before comes of the request alone
+        result: Any = run(parameters, _context(request))
+        if not isinstance(result, Result):
+            return Answer(code="garbage", result=Result.failed(f"module {request.module} returned no result"))
+        if request.private:
+            result = masked(module, result, parameters)
+    except MemoryError:
+        raise
+    except InvestigatorError as error:
+        text = MASKED_FAILURE if request.private and running else str(error)
+        return Answer(code=error.code, result=Result.failed(text))
+    except BaseException as error:  # noqa: BLE001 - module code is the only code we distrust; SystemExit included
+        text = one_line(error, private=request.private)
+        return Answer(code="raised", result=Result.failed(f"module {request.module} raised {text}"))
+    return Answer(code="", result=result)
+
+
 def encode(reply: Answer, limits: Limits) -> bytes:
     """The answer as JSON; in its stead a failure, if it is larger than the limit or no JSON."""
     try:
-        body = orjson.dumps(reply, default=_as_dict)
+        body = orjson.dumps(reply, default=as_dict)
     except (TypeError, ValueError, RecursionError) as error:
         return encode(Answer(code="garbage", result=Result.failed(f"a result that is no JSON: {error}")), limits)
     except MemoryError:
@@ -101,24 +130,31 @@ def _context(request: Request) -> Context:
     )
 
 
-def _as_dict(value: object) -> dict[str, Any]:
-    """One struct, shallowly: what hangs on it (dataclasses, plain JSON) orjson writes itself, without a copy of it all."""
-    if isinstance(value, msgspec.Struct):
-        return msgspec.structs.asdict(value)
-    raise TypeError(f"{type(value).__name__} is no JSON")
-
-
 def _serve(connection: socket.socket) -> None:
-    head = _exactly(connection, FRAME_HEAD.size)
-    size = FRAME_HEAD.unpack(head)[0]
-    if size > REQUEST_BYTES:
-        raise ValueError(f"a request of {size:,} bytes; {REQUEST_BYTES:,} at most")
-    request = msgspec.convert(orjson.loads(_exactly(connection, size)), Request)
+    request = msgspec.convert(orjson.loads(receive_frame(connection)), Request)
     yield_to_others(request.limits.niceness)
     bound(request.limits)
+    if request.keeps is not None:
+        from investigator.agent.persistent_worker import stay
+
+        stay(connection, request)
+        return
     body = encode(answer(request), request.limits)
     connection.sendall(FRAME_HEAD.pack(len(body)))
     connection.sendall(body)
+
+
+def receive_frame(connection: socket.socket) -> bytes:
+    """What the agent says next.
+
+    Raises:
+        EOFError: it is gone.
+        ValueError: it says more than it may.
+    """
+    size = FRAME_HEAD.unpack(_exactly(connection, FRAME_HEAD.size))[0]
+    if size > REQUEST_BYTES:
+        raise ValueError(f"a request of {size:,} bytes; {REQUEST_BYTES:,} at most")
+    return _exactly(connection, size)
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:
@@ -167,8 +203,9 @@ def _is_alone() -> bool:
     return False
 
 
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())[:500]
+def one_line(error: BaseException, *, private: bool = False) -> str:
+    """What was raised, and where in our source; with `private` not in its own words."""
+    text = MASKED_FAILURE if private else " ".join(str(error).split())[:500]
     place: Any = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next

@@ -206,8 +206,16 @@ def _write_users(folder: Path, users: Users) -> None:
 
 
 _DIRECT_GET_ACTIONS: Final = f"$JS.API.DIRECT.GET.{subjects.ACTIONS}"
-_SERVICES: Final = (subjects.ALL_RESULTS, subjects.ALL_HEARTBEATS, subjects.ALL_FACTS, _DIRECT_GET_ACTIONS)
-_STREAMS: Final = (subjects.ACTIONS, subjects.RESULTS, subjects.FACTS, subjects.HEARTBEATS)
+_SERVICES: Final = (
+    subjects.ALL_RESULTS,
+    subjects.ALL_HEARTBEATS,
+    subjects.ALL_FACTS,
+    subjects.ALL_ALERTS,
+    _DIRECT_GET_ACTIONS,
+)
+_STREAMS: Final = (subjects.ACTIONS, subjects.RESULTS, subjects.FACTS, subjects.HEARTBEATS, subjects.ALERTS)
+_ACKNOWLEDGE: Final = f"$JS.API.STREAM.MSG.DELETE.{subjects.ALERTS}"
+"""An alert is acknowledged by taking it out of its stream: all consoles see the same, whoever did it."""
 
 _PERMISSIONS: Final[dict[Role, dict[str, list[str]]]] = {
     Role.AGENTS: {
@@ -225,11 +233,13 @@ _PERMISSIONS: Final[dict[Role, dict[str, list[str]]]] = {
             subjects.ALL_ACTIONS,
             *(f"$JS.API.DIRECT.GET.{stream}" for stream in _STREAMS),
             *(f"$JS.API.STREAM.INFO.{stream}" for stream in _STREAMS),
+            _ACKNOWLEDGE,
         ],
         "subscribe": [
             subjects.ALL_RESULTS,
             subjects.ALL_HEARTBEATS,
             subjects.ALL_FACTS,
+            subjects.ALL_ALERTS,
             f"_INBOX.{Role.INVESTIGATOR}.>",
         ],
     },

@@ -75,6 +75,18 @@ STREAMS: Final[Mapping[str, Mapping[str, Any]]] = {
         "max_msgs_per_subject": 1,
         "no_ack": True,
     },
+    subjects.ALERTS: {
+        **_ALL,
+        "description": "signed alerts, until an investigator acknowledges them",
+        "subjects": [subjects.ALL_ALERTS],
+        "max_age": 30 * _DAY_NS,
+        "max_bytes": _GIB,
+        "max_msg_size": 256 * _KIB,
+        # One module that raises alarms all day fills its own subject, not the stream; the rest waits on its host.
+        "max_msgs_per_subject": 1000,
+        "discard_new_per_subject": True,
+        "compression": "s2",
+    },
 }
 
 

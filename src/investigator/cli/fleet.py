@@ -126,15 +126,19 @@ class Asking:
 
     async def _explain(self, prepared: Prepared) -> int:
         """`--dry-run`: everything about the action, and the agents that it would reach; nothing is sent."""
+        from investigator.console.forewarning import forewarnings
         from investigator.console.inventory import load_inventory
         from investigator.console.link import console_link
         from investigator.console.table import write_agents
+        from investigator.printable import printable
         from investigator.protocol.action import utc
 
         async with console_link(self.config) as broker:
             inventory = await load_inventory(broker)
         now = utc(time.time())
         hosts = inventory.matching(prepared.condition, now)
+        for line in forewarnings(hosts, prepared.action):
+            print(f"warning: {printable(line)}", file=sys.stderr)
         document = {
             "action": orjson.loads(prepared.envelope.signed_bytes),
             "condition": prepared.action.condition,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import sys
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -22,6 +23,7 @@ from investigator.console.render import renderer
 from investigator.errors import BadInput, Incomplete
 from investigator.modules import get_module
 from investigator.modules.interface import load_parameters
+from investigator.modules.needs import lacking
 from investigator.protocol.action import Action, Operation, utc
 from investigator.protocol.result import Outcome, Result, State, merged_state
 
@@ -46,7 +48,10 @@ def run_locally(request: RunRequest, asked: AskedFor) -> int:
             raise BadInput(f"-t local runs here and sends nothing: {name} has no meaning there")
     for number, operation in enumerate(asked.operations, start=1):
         try:
-            load_parameters(get_module(operation.module), operation.opened(), local=True)
+            module = get_module(operation.module)
+            load_parameters(module, operation.opened(), local=True)
+            for note in lacking(module.spec):
+                print(f"[notice] {note}", file=sys.stderr)
         except BadInput as error:
             if len(asked.operations) > 1:
                 error.args = (f"operation {number}: {error}",)

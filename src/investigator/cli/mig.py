@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from investigator import __version__
-from investigator.cli.flags import Flag, Flags, Values, split_flag, take_value, unknown_flag
 from investigator.cli.request import parse_run
 from investigator.errors import BadInput
+from investigator.modules.flags import Flag, Flags, Values, split_flag, take_value, unknown_flag
 
 
 def mig(words: Sequence[str]) -> int:

@@ -27,12 +27,12 @@ def module(
 
 def print_schema(name: str) -> int:
     """The schema of a module's parameters (JSON Schema, draft 2020-12)."""
-    import msgspec
     import orjson
 
+    from investigator.cli.parameters import schema_of
     from investigator.modules import get_module
 
-    document = msgspec.json.schema(get_module(name).spec.parameters)
+    document = schema_of(get_module(name).spec)
     print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
     return 0
 
@@ -46,16 +46,20 @@ def run_module(name: str, source: IO[bytes], *, text: bool = False) -> int:
     from investigator.errors import BadInput
     from investigator.modules import get_module
     from investigator.modules.interface import Context, load_parameters
+    from investigator.modules.needs import lacking, missing
     from investigator.protocol.result import Result
 
     try:
         found = get_module(name)
-        parameters = load_parameters(found, read_parameters(source), local=True)
+        lacks = missing(found.spec)
+        asked = None if lacks else load_parameters(found, read_parameters(source), local=True)
     except BadInput as error:
         _print(Result.failed(str(error)))
         raise
+    for note in lacking(found.spec):
+        print(f"[notice] {note}", file=sys.stderr)
     try:
-        result = found.run(parameters, Context(folder=str(Path.cwd())))
+        result = Result.failed(lacks) if lacks else found.run(asked, Context(folder=str(Path.cwd())))
     except Exception as error:  # noqa: BLE001 - a module's own failure is its result
         result = Result.failed(f"{type(error).__name__}: {error}")
     if not text:

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
-from investigator.cli.flags import Flag, Flags, Values, module_flags, split_flag, take_value, unknown_flag
 from investigator.cli.manual import command_help, module_help
 from investigator.errors import BadInput
 from investigator.modules import get_module
 from investigator.modules.durations import NS_PER_S, parse_duration
+from investigator.modules.flags import Flag, Flags, Values, module_flags, split_flag, take_value, unknown_flag
 from investigator.modules.interface import Module, load_parameters
 
 Show = Literal["found", "notfound", "all"]
@@ -254,7 +254,8 @@ class _Asked:
 
     def _module_help(self) -> None:
         assert self.module is not None
-        self.help = module_help(self.module.spec, self._flags, self._known, prog=self._prog)
+        settings = getattr(self.module, "settings", None)
+        self.help = module_help(self.module.spec, self._flags, self._known, prog=self._prog, settings=settings)
 
 
 def _check(values: dict[str, Any], module: Module[Any] | None, prog: str) -> None:

@@ -180,10 +180,16 @@ heartbeat_s = 60
 module_timeout_s = 300              # an operation that takes longer is killed
 module_memory_bytes = 1073741824    # and one that needs more
 module_niceness = 19                # 0 to 19: lower answers sooner on a busy host, and disturbs it more
+# extraprivacymode = true           # results name no file, person, peer or host of this one: `masked` stands there
 
 [broker]
 url = "{url}"
 credentials = "{credentials}"
+
+# Modules that run all the time, and raise alerts: `investigator alerts`. None runs without its table here.
+# [modules.fswatch]                 # what changes in files: of MIG's paths, or of these
+# paths = ["/etc/passwd", "/usr/bin", "recursive:/etc"]
+# [modules.audit]                   # the kernel's audit records
 
 [tags]
 # operator = "IT"

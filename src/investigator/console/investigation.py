@@ -12,6 +12,7 @@ from investigator.broker.connection import Broker
 from investigator.console.audience import Audience, Summary
 from investigator.console.collect import Collection, awaited
 from investigator.console.dispatch import Prepared, publish
+from investigator.console.forewarning import forewarnings
 from investigator.console.heads import keep_heads
 from investigator.console.inventory import Host, load_inventory
 from investigator.console.store import Store
@@ -39,6 +40,8 @@ async def investigate(
     """
     started = time.monotonic()
     targeted, collection = await _open(prepared, broker, store, audience, private_key)
+    for line in forewarnings(targeted, prepared.action):
+        audience.warn(line)
     expected = awaited(targeted, utc(time.time()))
     await store.keep_action(prepared.action.id, prepared.action.name, prepared.envelope, published_s=time.time())
     await collection.listen()

@@ -60,7 +60,8 @@ class ModuleLines:
         try:
             module = get_module(self.modules[number])
             for line in module.lines(document, everything=everything):
-                yield printable(line)
+                indent = line[: len(line) - len(line.lstrip("\t"))]  # MIG's, in what is meant for people
+                yield indent + printable(line[len(indent) :])
         except (BadInput, IndexError):
             yield printable(json_text(document))
         except Exception as error:  # noqa: BLE001 - the result is an agent's: its shape may be no result's

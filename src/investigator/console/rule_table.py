@@ -11,7 +11,7 @@ from investigator.console.rules import Rules
 from investigator.modules import MODULES
 from investigator.pgp import Listed
 from investigator.printable import printable
-from investigator.protocol.acl import CANCEL, DEFAULT, Weighing
+from investigator.protocol.acl import CANCEL, DEFAULT, HIGHEST, Weighing
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +80,11 @@ class EntryTable:
 
 
 def rule_tables(rules: Rules, *, now_s: float) -> list[EntryTable]:
-    """A table for each entry, in the ACL's order."""
+    """A table for each entry, in the ACL's order, and for each module that needs all of `default`."""
     problems = _problems(rules, now_s=now_s)
-    return [_table(name, rules, problems) for name in rules.acl.entries]
+    entries = rules.acl.entries
+    highest = sorted(HIGHEST.difference(entries).intersection(MODULES)) if DEFAULT in entries else []
+    return [_table(name, rules, problems) for name in (*entries, *highest)]
 
 
 def without_weight(rules: Rules, *, now_s: float) -> list[Listed]:
@@ -117,14 +119,15 @@ def told_ways(ways: Coalitions) -> str:
 
 
 def _table(name: str, rules: Rules, problems: Mapping[str, str]) -> EntryTable:
-    entry = rules.acl.entries[name]
+    entry, minimum = rules.acl.entries.get(name) or rules.acl.entries[DEFAULT], rules.acl.minimum(name)
     rows = tuple(
         Row(person_name, person.fingerprint, person.weight, problems[person.fingerprint])
         for person_name, person in sorted(entry.investigators.items(), key=lambda item: (-item[1].weight, item[0]))
     )
     able = {row.name: row.weight for row in rows if not row.problem}
-    ruled = (name,) if name != DEFAULT else tuple(n for n in (*sorted(MODULES), CANCEL) if n not in rules.acl.entries)
-    return EntryTable(name, entry.minimumweight, ruled, rows, coalitions(able, entry.minimumweight))
+    elsewhere = HIGHEST.union(rules.acl.entries)
+    ruled = (name,) if name != DEFAULT else tuple(n for n in (*sorted(MODULES), CANCEL) if n not in elsewhere)
+    return EntryTable(name, minimum, ruled, rows, coalitions(able, minimum))
 
 
 def _problems(rules: Rules, *, now_s: float) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -31,8 +32,10 @@ CREATE TABLE IF NOT EXISTS heads (
     place INTEGER PRIMARY KEY,
     agent TEXT NOT NULL, count INTEGER NOT NULL, head TEXT NOT NULL, told_s INTEGER NOT NULL, seen_s REAL NOT NULL
 );
+CREATE TABLE IF NOT EXISTS acknowledged (id TEXT PRIMARY KEY, when_s REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS answers_of_action ON answers (action, agent);
 """
+ALERTS_KEPT_S: Final = 400 * 86_400.0
 MAX_HEADS: Final = 64
 """Per agent, on average. Beyond it every second one of each agent's older half goes: the first stay, as evidence of what was."""
 _THIN_OUT: Final = f"""
@@ -139,6 +142,16 @@ class Store:
         await self._write("DELETE FROM heads WHERE agent = ?", [(agent,)])
         await self._write("DELETE FROM newest_heads WHERE agent = ?", [(agent,)])
         return known
+
+    async def acknowledge(self, alert: str) -> None:
+        """Note that this letter of alerts is acknowledged from here; forget those that no stream can hold any more."""
+        now_s = time.time()
+        await self._write("INSERT OR IGNORE INTO acknowledged VALUES (?, ?)", [(alert, now_s)])
+        await self._write("DELETE FROM acknowledged WHERE when_s < ?", [(now_s - ALERTS_KEPT_S,)])
+
+    async def acknowledged(self) -> set[str]:
+        """The ids of the letters that were acknowledged from here."""
+        return {str(row[0]) for row in await self._read("SELECT id FROM acknowledged")}
 
     async def _read(self, query: str, words: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         try:

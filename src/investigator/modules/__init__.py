@@ -13,8 +13,24 @@ from investigator.errors import BadInput
 from investigator.modules.interface import Module
 
 MODULES: Final[dict[str, str]] = {
+    "agentdestroy": "investigator.modules.agentdestroy",
+    "audit": "investigator.modules.audit",
     "file": "investigator.modules.file",
+    "fswatch": "investigator.modules.fswatch",
+    "memory": "investigator.modules.memory",
+    "netstat": "investigator.modules.netstat",
+    "ping": "investigator.modules.ping",
+    "pkg": "investigator.modules.pkg",
+    "process": "investigator.modules.process",
+    "scribe": "investigator.modules.scribe",
+    "sshkey": "investigator.modules.sshkey",
+    "timedrift": "investigator.modules.timedrift",
+    "user": "investigator.modules.user",
+    "yara": "investigator.modules.yara",
 }
+
+PERSISTENT: Final = ("audit", "fswatch")
+"""Those that run all the time, on hosts whose agent.toml has a table `[modules.NAME]`; see `modules.persistent`."""
 
 
 def get_module(name: str) -> Module[Any]:

@@ -123,21 +123,43 @@ def load_parameters(module: Module[P], parameters: Any, *, local: bool = False) 
     Raises:
         BadParameters: naming the parameter's path and the reason; for an unknown key, the nearest known one.
     """
-    name = module.spec.name
-    try:
-        given = whole_floats_as_integers(parameters)
-        given = _without_nulls(given, shape_of(module.spec.parameters))
-        loaded = msgspec.convert(given, module.spec.parameters)
-    except msgspec.ValidationError as error:
-        raise BadParameters(f"module {name}: {_readable(str(error), module.spec.parameters)}") from None
+    loaded = load_struct(parameters, module.spec.parameters, what=f"module {module.spec.name}")
     module.check(loaded, local=local)  # type: ignore[arg-type]
     return loaded  # type: ignore[return-value]
+
+
+def load_struct(given: Any, shape: type[msgspec.Struct], *, what: str) -> msgspec.Struct:
+    """JSON as this struct; whole floats are integers, and a member that is null counts as absent.
+
+    Raises:
+        BadParameters: `what`, the path and the reason; for an unknown key, the nearest known one.
+    """
+    try:
+        if _is_loose(given):
+            given = _without_nulls(whole_floats_as_integers(given), shape_of(shape))
+        return msgspec.convert(given, shape)
+    except msgspec.ValidationError as error:
+        raise BadParameters(f"{what}: {_readable(str(error), shape)}") from None
 
 
 @functools.cache
 def shape_of(parameters: type[msgspec.Struct]) -> msgspec.inspect.Type:
     """The struct as msgspec sees it: 4 ms to work out, so whoever loads modules ahead calls this too."""
     return msgspec.inspect.type_info(parameters)
+
+
+def _is_loose(parameters: Any) -> bool:
+    """Whether there is a float or a null in it at all: a large policy has none, and is not copied for them then."""
+    pending = [parameters]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            pending.extend(value.values())
+        elif isinstance(value, list):
+            pending.extend(value)
+        elif value is None or isinstance(value, float):
+            return True
+    return False
 
 
 def _without_nulls(value: Any, info: msgspec.inspect.Type) -> Any:

@@ -4,6 +4,7 @@
      "agentdestroy": {…}}
 
 A module's entry replaces `default`, nothing is merged; so does the entry `cancel`, for stopping somebody else's action.
+What ends agents (`agentdestroy`) is not for whoever `default` lets ask: without an entry of its own it needs all of them.
 Weights of the distinct signers are summed. `maxsignatureage_s`, beside the entries, says how old a signature may be.
 """
 
@@ -31,6 +32,9 @@ MAX_ACL_BYTES: Final = 256 * 1024
 DEFAULT: Final = "default"
 CANCEL: Final = "cancel"
 """The entry for stopping what others asked; no module is called so."""
+HIGHEST: Final = frozenset(("agentdestroy",))
+"""Modules that without an entry of their own need the weight of everybody in `default` together, the highest there can be:
+one stolen key must not be enough to take the agents, and with them audit and revocations, off a fleet."""
 MAX_SIGNATURE_AGE: Final = "maxsignatureage_s"
 """A setting among the entries: a number, where an entry is an object, and with `_`, which no module's name has."""
 _FINGERPRINT = re.compile(r"[0-9A-F]{40}")
@@ -92,6 +96,7 @@ class Weighing:
             f"permission denied for operation {self.module}, insufficient signatures weight "
             f"(need {self.need}, got {self.got}): {self.signed}; "
             + (f"{self.missing} missing" if self.entry else "the ACL has no entry for it and no default")
+            + (", since it has no entry of its own" if self.module in HIGHEST and self.entry == DEFAULT else "")
         )
 
     @property
@@ -127,10 +132,20 @@ class Acl:
         return Weighing(
             module=module,
             entry=entry,
-            need=self.entries[entry].minimumweight if entry else 1,
+            need=self.minimum(module),
             weights=tuple(people[signer] for signer in distinct if signer in people),
             strangers=tuple(self._names.get(signer, signer) for signer in distinct if signer not in people),
         )
+
+    def minimum(self, module: str) -> int:
+        """The weight that a module needs, or `CANCEL`; 1 where neither an entry of its own nor `default` lists anybody."""
+        if module in self.entries:
+            return self.entries[module].minimumweight
+        if DEFAULT not in self.entries:
+            return 1
+        if module in HIGHEST:
+            return sum(person.weight for person in self.entries[DEFAULT].investigators.values())
+        return self.entries[DEFAULT].minimumweight
 
     def shortages(self, modules: Iterable[str], signers: Collection[str]) -> list[Weighing]:
         """The modules for which these certificates' weights do not suffice; none: all may run."""

@@ -26,8 +26,8 @@ from investigator.protocol.identity import OUTCOME, BadFrame, Identity, agent_id
 from investigator.protocol.result import NOT_FOR_AGENTS, Outcome
 from investigator.protocol.sealing import NotSealedToUs, seal, unseal
 
-MAX_PART_BYTES: Final = 512 * 1024
-MAX_PARTS: Final = 128
+MAX_PART_BYTES: Final = 256 * 1024
+MAX_PARTS: Final = 256
 MAX_OUTCOME_BYTES: Final = MAX_PARTS * MAX_PART_BYTES
 MAX_ANSWERS_AT_A_TIME: Final = 4
 """Of one agent, of which some parts are still missing."""

@@ -22,6 +22,7 @@ SIGNATURE_BYTES: Final = 64
 FACTS: Final = "facts"
 HEARTBEAT: Final = "heartbeat"
 OUTCOME: Final = "outcome"
+ALERTS: Final = "alerts"
 
 
 class BadFrame(Refused):

@@ -14,11 +14,13 @@ ACTIONS: Final = "MIG_ACTIONS"
 RESULTS: Final = "MIG_RESULTS"
 FACTS: Final = "MIG_FACTS"
 HEARTBEATS: Final = "MIG_HB"
+ALERTS: Final = "MIG_ALERTS"
 
 ALL_ACTIONS: Final = "mig.action.>"
 ALL_RESULTS: Final = "mig.result.*.*"
 ALL_FACTS: Final = "mig.facts.*"
 ALL_HEARTBEATS: Final = "mig.hb.*"
+ALL_ALERTS: Final = "mig.alert.*.*"
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ENCODED: Final = "_b32_"
@@ -78,3 +80,8 @@ def facts_subject(agent_id: str) -> str:
 def heartbeat_subject(agent_id: str) -> str:
     """Where an agent publishes its heartbeats."""
     return f"mig.hb.{token(agent_id)}"
+
+
+def alert_subject(agent_id: str, module: str) -> str:
+    """Where an agent publishes the alerts of one of its modules."""
+    return f"mig.alert.{token(agent_id)}.{token(module)}"

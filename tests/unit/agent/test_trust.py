@@ -232,7 +232,10 @@ def test_a_broken_acl_leaves_the_last_good_one_in_force_and_is_told_once(
     assert watched.may(FINGERPRINT)
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "acl.json" in caplog.text
-    assert watched.trust.summary()["problems"] == list(watched.trust.problems)
+    told = watched.trust.summary()["problems"]
+    assert [one.removesuffix("…") for one in told] == [
+        one[: len(cut.removesuffix("…"))] for one, cut in zip(watched.trust.problems, told, strict=True)
+    ]
     watched.write("acl.json", WITH_BOB)
     watched.write("bob.asc", BOBS)
     caplog.clear()

@@ -10,11 +10,14 @@ import pytest
 
 from investigator.cli import main
 from investigator.console.deployment import create_deployment
+from investigator.modules import MODULES
 from investigator.pgp.secret import generate_key
 from investigator.pgp.signer import KeyFileSigner
+from investigator.protocol.acl import HIGHEST
 from signed import ACTION_ID, rfc3339
 
 NOW_S = 4_000_000_000.0
+RULED = sorted(set(MODULES) - HIGHEST)
 
 
 @dataclass
@@ -88,7 +91,7 @@ def test_the_table_says_who_may_do_what_alone_and_together(scene: Scene) -> None
     alice = scene.signers["alice"].fingerprint
     assert "a signature counts for 7 days" in out
     assert out.split("\n\n")[1].splitlines() == [
-        "default: minimum weight 2; rules file",
+        f"default: minimum weight 2; rules {', '.join(RULED)}",
         f"  Alice  weight 2  {alice}",
         f"  Bob    weight 1  {scene.signers['bob'].fingerprint}",
         f"  Carol  weight 1  {scene.signers['carol'].fingerprint}",
@@ -96,6 +99,16 @@ def test_the_table_says_who_may_do_what_alone_and_together(scene: Scene) -> None
         "  together: Bob + Carol",
     ]
     assert out.split("\n\n")[2].splitlines()[-2:] == ["  alone:    Carol", "  together: nobody else"]
+
+
+def test_what_ends_agents_has_a_table_of_its_own_that_asks_for_everybody(scene: Scene) -> None:
+    _, out, _ = scene.call("explain")
+    lines = out.split("\n\n")[3].splitlines()
+    assert lines[0] == "agentdestroy: minimum weight 4; rules agentdestroy"
+    assert lines[-2:] == ["  alone:    nobody", "  together: Alice + Bob + Carol"]
+    scene.rule(default=scene.entry(2, Alice=2), agentdestroy=scene.entry(1, Carol=1))
+    _, out, _ = scene.call("explain")
+    assert out.count("agentdestroy: minimum weight 1; rules agentdestroy") == 1
 
 
 def test_who_is_alike_is_told_as_a_number_and_who_has_no_weight_is_named(scene: Scene) -> None:
@@ -122,7 +135,7 @@ def test_a_revoked_investigator_is_shown_and_counted_out(scene: Scene) -> None:
     first = document["entries"][0]
     assert [one["counts"] for one in first["investigators"]] == [False, False, True]
     assert (first["alone"], first["together"], first["more"]) == ([], [], False)
-    assert first["rules"] == ["file"]
+    assert first["rules"] == RULED
     assert document["maxsignatureage_s"] == 7 * 86_400
 
 

@@ -122,6 +122,19 @@ def test_a_modules_entry_replaces_the_default_and_nothing_is_merged() -> None:
     assert [one.module for one in acl.shortages(["file", "agentdestroy"], [ALICE])] == ["agentdestroy"]
 
 
+def test_ending_agents_needs_everybody_of_the_default_together_or_an_entry_of_its_own() -> None:
+    acl = rules(default=entry(1, alice=1, bob=2, carol=0))
+    assert not acl.shortages(["file"], [ALICE])
+    (shortage,) = acl.shortages(["file", "agentdestroy"], [BOB])
+    assert str(shortage).startswith(
+        "permission denied for operation agentdestroy, insufficient signatures weight (need 3, got 2)"
+    )
+    assert str(shortage).endswith("1 missing, since it has no entry of its own")
+    assert not acl.shortages(["agentdestroy"], [ALICE, BOB])
+    assert not rules(default=entry(2, alice=1, bob=1), agentdestroy=entry(1, bob=1)).shortages(["agentdestroy"], [BOB])
+    assert rules(file=entry(1, alice=1)).shortages(["agentdestroy"], [ALICE])
+
+
 def test_cancelling_has_an_entry_of_its_own_or_the_default() -> None:
     assert rules(default=entry(2, alice=1, bob=1)).shortages([CANCEL], [ALICE])
     assert not rules(default=entry(2, alice=1, bob=1), cancel=entry(1, alice=1)).shortages([CANCEL], [ALICE])

@@ -119,7 +119,7 @@ OTHER_KEY = base64.b64encode(OTHER.public_key).decode()
         framed(orjson.dumps(head()), kind="facts"),
         framed(orjson.dumps(head(sealto=SEALTO))),
         framed(orjson.dumps(head(part=0))),
-        framed(orjson.dumps(head(parts=129))),
+        framed(orjson.dumps(head(parts=answer.MAX_PARTS + 1))),
         framed(orjson.dumps(head(extra=1))),
         framed(orjson.dumps(head())[:-1] + b',"part":1}'),
         framed(b" " * 5000 + orjson.dumps(head())),
@@ -168,7 +168,7 @@ def test_what_somebody_sealed_again_to_another_console_still_names_the_first() -
 
 def test_an_outcome_that_is_too_large_is_told_as_such() -> None:
     with pytest.raises(BadInput, match="at most"):
-        packed(outcome(400))
+        packed(outcome(800))
 
 
 def assembled(assembly: Assembly, piece: bytes, **changes: Any) -> Outcome | None:

@@ -52,8 +52,9 @@ def test_whatever_an_agent_is_called_its_subjects_have_their_levels_and_no_wildc
         subjects.result_subject(key, agent),
         subjects.facts_subject(agent),
         subjects.heartbeat_subject(agent),
+        subjects.alert_subject(key, agent),
     ):
-        assert re.fullmatch(r"mig\.(result\.[\w-]+|facts|hb)\.[\w-]+", subject)
+        assert re.fullmatch(r"mig\.(result\.[\w-]+|alert\.[\w-]+|facts|hb)\.[\w-]+", subject)
     assert re.fullmatch(r"mig\.result\.[\w-]+\.\*", subjects.results_of(key))
 
 

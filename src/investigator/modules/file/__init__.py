@@ -13,7 +13,7 @@ from investigator.modules.file.hunt import Hunt, clean, make_plans
 from investigator.modules.file.lines import result_lines
 from investigator.modules.file.parameters import Parameters, SearchFlags, parameters_of_flags, validate_places
 from investigator.modules.file.report import Report
-from investigator.modules.interface import MASK, Context, Spec
+from investigator.modules.interface import MASK, Context, Need, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,6 +29,20 @@ class FileModule:
         summary="find files by name, size, mode, time, content and hash",
         parameters=Parameters,
         flags=SearchFlags,
+        needs=(Need(kind="capability", name="CAP_DAC_READ_SEARCH", why="read other users' files", essential=False),),
+        details=(
+            "Walks the paths and reports regular files, and links to regular files, for which all checks hold; with "
+            "-matchany each check reports its own. Folders, FIFOs, sockets and devices are never opened, links to folders "
+            "are not entered. No file system is left out: files of /proc are read though they have no size. What cannot be "
+            "read is an error of the result, at most -maxerrors of them, and then a count.\n\n"
+            "Regular expressions are RE2's and unanchored. -content looks at lines of any length, of text and binary files "
+            "alike; a byte that is no UTF-8 is one character that only `.` and negated classes match. With a leading ! no "
+            "line must match. -macroal asks it of all lines.\n\n"
+            "Sizes are inclusive; with -decompress the size is still that on the disk, contents and hashes are those of the "
+            "unpacked file. Times count from the start of the run.\n\n"
+            "A path that is no UTF-8 comes back in shell quotes, $'/srv/caf\\xe9', and can be searched for in this form. Of "
+            "contents nothing is ever returned."
+        ),
         examples=(
             ("the account database", "-path /etc -name '^passwd$'"),
             ("fresh, large and executable", "-path /home -size '>1m' -mtime '<2d' -mode 'x'"),

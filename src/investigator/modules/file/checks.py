@@ -83,10 +83,16 @@ class ModeCheck(Check):
     """A regular expression on the mode string."""
 
     regex: Any
+    _known: dict[int, bool] = field(default_factory=dict)
+    """Verdicts by mode: there are few."""
 
     def holds(self, status: os.stat_result, now_ns: int) -> bool:  # noqa: ARG002 - one signature for the three
         """The verdict."""
-        return (self.regex.search(mode_text(status.st_mode).encode()) is not None) != self.inverted
+        mode = status.st_mode
+        verdict = self._known.get(mode)
+        if verdict is None:
+            verdict = self._known[mode] = (self.regex.search(mode_text(mode).encode()) is not None) != self.inverted
+        return verdict
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -240,7 +246,7 @@ def _add(plan: Plan, name: str, value: str, where: str, memory_bytes: int) -> No
             least, most = _size_range(value, where)
             plan.cheap.append(SizeCheck(least=least, most=most, **common("size", name)))
         case "mtimes":
-            later, period_ns = _period(value, where)
+            later, period_ns = parse_period(value, where)
             plan.cheap.append(MtimeCheck(later=later, period_ns=period_ns, **common("mtime", name)))
         case "contents" | "regexes":
             if regex not in plan.patterns:
@@ -250,7 +256,7 @@ def _add(plan: Plan, name: str, value: str, where: str, memory_bytes: int) -> No
             question = (options.decompress, regex, every)
             plan.contents.append(ContentCheck(question=question, **common("content", "contents")))
         case _:
-            algorithm = _algorithm(name, value, where)
+            algorithm = hash_algorithm(name, value, where)
             digest = (options.decompress, algorithm)
             expected = value.upper()
             plan.hashes.append(HashCheck(digest=digest, expected=expected, **common(name, name, expected)))
@@ -266,7 +272,8 @@ def _size_range(value: str, where: str) -> tuple[int, int]:
     return (0, size) if found[1] == "<" else (size, MAX_SIZE) if found[1] == ">" else (size, size)
 
 
-def _period(value: str, where: str) -> tuple[bool, int]:
+def parse_period(value: str, where: str) -> tuple[bool, int]:
+    """(whether later, nanoseconds) of `<2d`, `>3h`, `<10m`. Raises BadParameters, beginning with `where`."""
     found = _PERIOD.fullmatch(value)
     period_ns = int(found[2]) * _PERIOD_UNITS_NS[found[3]] if found else 0
     if found is None or period_ns > MAX_NS:
@@ -277,7 +284,8 @@ def _period(value: str, where: str) -> tuple[bool, int]:
     return found[1] == "<", period_ns
 
 
-def _algorithm(kind: str, value: str, where: str) -> str:
+def hash_algorithm(kind: str, value: str, where: str) -> str:
+    """The name in hashlib of a digest of `md5`, `sha1`, `sha2` or `sha3`. Raises BadParameters, beginning with `where`."""
     lengths = _HASHES[kind]
     if re.fullmatch(r"[0-9A-Fa-f]+", value) is None or len(value) not in lengths:
         raise BadParameters(

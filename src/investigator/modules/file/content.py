@@ -2,8 +2,8 @@ r"""Regular expressions on the lines of files of any size, in blocks: the judge,
 
 The definition (MIG's) is per line: a line ends at `\n`, one `\r` before it is dropped, the last needs no `\n`; bytes
 that are no UTF-8 count as U+FFFD each. Going line by line in Python is slow, so whole blocks are searched with a
-`Prefilter`, which finds every line that may match and never passes one over; `LinePattern` judges those with RE2 on the
-line itself. Another engine is another `Prefilter`.
+prefilter (`patterns`), which finds every line that may match and never passes one over; `LinePattern` judges those with
+RE2 on the line itself.
 
 Lines of up to `EXACT_LINE_BYTES` are judged whole. A longer one is judged in overlapping pieces, so that memory stays
 bounded: in it, matches of up to `OVERLAP_BYTES` are found for certain, and `LineScan.unsure` says when that matters.
@@ -11,9 +11,10 @@ bounded: in it, matches of up to `OVERLAP_BYTES` are found for certain, and `Lin
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from investigator.modules.file.superset import compile_superset, is_short, superset, without_start
+from investigator.modules.patterns.prefilter import line_prefilter
+from investigator.modules.patterns.superset import is_short
 from investigator.protocol.regex import compile_regex, tolerant
 
 EXACT_LINE_BYTES: Final = 1 << 20
@@ -23,52 +24,6 @@ ALL_PATTERNS_BYTES: Final = 32 << 20
 """What the automata of all patterns together should take; each has at least the former."""
 
 
-class Prefilter(Protocol):
-    """Says where lines that may match are; compiled for one pattern, used by several threads at once."""
-
-    def candidate(self, buffer: bytearray | bytes, start: int, end: int) -> int:
-        """A position in the first line from `start` that may match, or -1: none of those before `end` can.
-
-        `start` is a line's first byte, `end` the place of a line's newline; both lie in `buffer`.
-        """
-
-
-class Re2Prefilter:
-    """The pattern's byte superset, run by RE2 in Latin-1; it releases the interpreter's lock."""
-
-    def __init__(self, program: Any, loose: Any | None) -> None:
-        """`loose`: a program without the `^` that the pattern starts with, for RE2 then looks for the literal alone."""
-        self._search = program.search
-        self._loose: Any = None if loose is None else loose.search
-
-    def candidate(self, buffer: bytearray | bytes, start: int, end: int) -> int:
-        """See `Prefilter`."""
-        loose = self._loose
-        for _ in range(_LOOSE_ATTEMPTS) if loose is not None else ():
-            found = loose(buffer, start, end)
-            if found is None:
-                return -1
-            start = found.start()
-            if start == 0 or buffer[start - 1] == 0x0A:
-                return int(start)
-            start += 1
-        found = self._search(buffer, start, end)
-        return -1 if found is None else int(found.start())
-
-
-_LOOSE_ATTEMPTS: Final = 16
-"""So many times the literal may stand elsewhere than at a line's start, before `^` is asked for after all."""
-
-
-def re2_prefilter(pattern: str) -> Prefilter | None:
-    """The prefilter for a pattern; None: it cannot be rewritten."""
-    rewritten = superset(pattern)
-    program = compile_superset(rewritten)
-    if rewritten is None or program is None:
-        return None
-    return Re2Prefilter(program, compile_superset(without_start(rewritten)))
-
-
 class LinePattern:
     """One regular expression, judged on lines."""
 
@@ -76,7 +31,7 @@ class LinePattern:
         """Raises BadRegex: it does not compile."""
         self.pattern = pattern
         self._judge = _judge(pattern, memory_bytes).search
-        self.prefilter = re2_prefilter(pattern)
+        self.prefilter = line_prefilter(pattern)
         self.short = is_short(pattern, OVERLAP_BYTES)
         """No match of it can be longer than what pieces of a long line overlap by."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from investigator.modules.file.checks import Check, Plan, make_plan
 from investigator.modules.file.opening import path_bytes, path_text, reason, status
-from investigator.modules.file.readers import Job, Readers
+from investigator.modules.file.readers import Job, Readers, tuned_interpreter
 from investigator.modules.file.reading import Facts
 from investigator.modules.file.sources import OutOfTime
 from investigator.modules.file.walk import Batch, Walk
@@ -83,7 +83,7 @@ class Hunt:
         self._traces = any(plan.search.options.debug for plan in plans)
         self._proc_device = _device_of("/proc")
         self._readers = Readers(
-            patterns={text: pattern for plan in plans for text, pattern in plan.patterns.items()},
+            plans=plans,
             endless=lambda found: found.st_size == 0 or found.st_dev == self._proc_device,
             deadline_s=self._deadline_s,
             threads=threads,
@@ -97,6 +97,16 @@ class Hunt:
                 self._sink.note(f"search '{plan.label}' has no checks and matches nothing")
             for path in plan.paths:
                 roots.setdefault(path_bytes(path), []).append(plan)
+        with tuned_interpreter():
+            self._search(roots)
+        if self._unread:
+            self._note_time(f"{self._unread} files were not read")
+        if self._unsure:
+            more = f" and {self._unsure - 1} other files" if self._unsure > 1 else ""
+            what = "in lines of over 1 MiB, matches longer than 64 KiB may be missed"
+            self._sink.note(f"{path_text(self._first_unsure)}{more}: {what}")
+
+    def _search(self, roots: dict[bytes, list[Plan]]) -> None:
         walk = Walk(self._plans, self._sink.failed_to_open, self._sink.note, self._tick)
         try:
             for batch in walk.batches(roots):
@@ -109,25 +119,19 @@ class Hunt:
             self._note_time("a read hangs")
         finally:
             self._readers.close()
-        if self._unread:
-            self._note_time(f"{self._unread} files were not read")
-        if self._unsure:
-            more = f" and {self._unsure - 1} other files" if self._unsure > 1 else ""
-            what = "in lines of over 1 MiB, matches longer than 64 KiB may be missed"
-            self._sink.note(f"{path_text(self._first_unsure)}{more}: {what}")
 
     def _tick(self, folder: bytes) -> bool:
         if time.monotonic() > self._deadline_s:
             raise OutOfTime(folder)
-        return not all(plan.done for plan in self._plans)
+        return any(plan.hits < plan.matchlimit for plan in self._plans)
 
     def _note_time(self, what: str) -> None:
         self._sink.note(f"out of time after {self._sink.files_count} files: {what}; the rest is unknown")
 
     def _evaluate(self, batch: Batch) -> None:
-        self._sink.files_count += batch.weight * len(batch.names)
+        self._sink.files_count += batch.weight * len(batch.items)
         if self._traces:
-            _trace(f"{path_text(batch.folder)}: {len(batch.names)} files, searches {[p.label for p in batch.plans]}")
+            _trace(f"{path_text(batch.folder)}: {len(batch.items)} files, searches {[p.label for p in batch.plans]}")
         jobs: dict[int, Job] = {}
         for plan in batch.plans:
             if plan.matchall:
@@ -140,26 +144,34 @@ class Hunt:
     def _match_all(self, plan: Plan, batch: Batch, jobs: dict[int, Job]) -> None:
         if not plan.has_checks:
             return
-        places: Iterable[int] = range(len(batch.names))
+        everywhere = range(len(batch.items))
+        places: Iterable[int] = everywhere
         for check in plan.names:
             matching = check.pattern.among(batch.names, batch.joined)
             if check.inverted:
-                matching = sorted(set(range(len(batch.names))).difference(matching))
-            places = matching if places == range(len(batch.names)) else sorted(set(places).intersection(matching))
-        for place in places:
-            if plan.done:
-                return
-            found = self._status(batch, place)
-            if found is None or not all(check.holds(found, self._now_ns) for check in plan.cheap):
+                matching = sorted(set(everywhere).difference(matching))
+            places = matching if places is everywhere else sorted(set(places).intersection(matching))
+        tests, now_ns, items = [check.holds for check in plan.cheap], self._now_ns, batch.items
+        for place in places:  # of all files, so it is kept tight
+            try:
+                found = items[place].stat()
+            except OSError as error:
+                self._vanished(batch, place, error)
                 continue
-            if plan.reads or plan.sha256:
-                self._job(jobs, batch, place, found).held[plan] = []
+            for holds in tests:
+                if not holds(found, now_ns):
+                    break
             else:
-                self._hit(plan, None, batch.path(place), found, None)
+                if plan.reads or plan.sha256:
+                    self._job(jobs, batch, place, found).held[plan] = []
+                else:
+                    self._hit(plan, None, batch.path(place), found, None)
+                if plan.done:
+                    return
 
     def _match_any(self, plan: Plan, batch: Batch, jobs: dict[int, Job]) -> None:
         named = [(check, set(check.pattern.among(batch.names, batch.joined))) for check in plan.names]
-        for place in range(len(batch.names)) if plan.has_checks else ():
+        for place in range(len(batch.items)) if plan.has_checks else ():
             held: list[Check] = [check for check, matching in named if (place in matching) != check.inverted]
             if not (held or plan.cheap or plan.reads):
                 continue
@@ -177,8 +189,11 @@ class Hunt:
         try:
             return batch.items[place].stat()
         except OSError as error:
-            self._sink.failed_to_open(f"ERROR: lstat {path_text(batch.path(place))}: {reason(error)}")
+            self._vanished(batch, place, error)
             return None
+
+    def _vanished(self, batch: Batch, place: int, error: OSError) -> None:
+        self._sink.failed_to_open(f"ERROR: lstat {path_text(batch.path(place))}: {reason(error)}")
 
     def _job(self, jobs: dict[int, Job], batch: Batch, place: int, found: os.stat_result) -> Job:
         job = jobs.get(place)

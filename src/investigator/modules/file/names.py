@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from investigator.modules.file.superset import compile_superset, superset
+from investigator.modules.patterns.superset import compile_superset, superset
 from investigator.protocol.regex import compile_regex, tolerant
 
 _FEW: Final = 3

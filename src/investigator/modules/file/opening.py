@@ -46,12 +46,21 @@ def open_file(path: bytes, *, follow: bool) -> int:
     Raises:
         OSError: it cannot be opened; NotRegularError: it is no regular file.
     """
+    return open_regular(path, follow=follow)[0]
+
+
+def open_regular(path: bytes, *, follow: bool) -> tuple[int, os.stat_result]:
+    """The same with the file's status, as it was when it was opened.
+
+    Raises:
+        OSError: it cannot be opened; NotRegularError: it is no regular file.
+    """
     descriptor = _open(path, _COMMON | (0 if follow else _NOFOLLOW))
-    kind = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(kind):
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
-        raise NotRegularError(errno.EINVAL, f"is {kind_name(kind)}, not a regular file", path)
-    return descriptor
+        raise NotRegularError(errno.EINVAL, f"is {kind_name(found.st_mode)}, not a regular file", path)
+    return descriptor, found
 
 
 def open_folder(path: bytes) -> tuple[int, os.stat_result]:

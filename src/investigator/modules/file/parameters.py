@@ -43,10 +43,13 @@ class Options(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     ] = []
     returnsha256: Annotated[bool, flag("returnsha256", "return the sha256 of matched files")] = False
     decompress: Annotated[bool, flag("decompress", "gunzip before content and hash checks")] = False
-    debug: Literal["", "print"] = ""
-    """`print`: the worker says on stderr which folders it enters and what it decides."""
-    remotefs: bool = False
-    """Does nothing, as in MIG, whose published actions carry it."""
+    debug: Annotated[
+        Literal["", "print"],
+        msgspec.Meta(description="`print`: the worker says on stderr which folders it enters and what it decides"),
+    ] = ""
+    remotefs: Annotated[bool, msgspec.Meta(description="does nothing, as in MIG, whose published actions carry it")] = (
+        False
+    )
 
 
 class OptionsFlags(Options, kw_only=True, forbid_unknown_fields=True):
@@ -59,7 +62,7 @@ class OptionsFlags(Options, kw_only=True, forbid_unknown_fields=True):
 class Search(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Where to look and what must hold; only `paths` is required."""
 
-    description: str = ""
+    description: Annotated[str, msgspec.Meta(description="for people")] = ""
     paths: Annotated[list[str], flag("path", "file or folder to search in; no globs", value="PATH")] = []
     contents: Annotated[
         list[str], flag("content", "regex on the file's lines; a leading ! inverts", value="REGEX")
@@ -78,8 +81,9 @@ class Search(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     sha1: Annotated[list[str], flag("sha1", "SHA-1 of the content, in hex", value="HEX")] = []
     sha2: Annotated[list[str], flag("sha2", "SHA-256, SHA-384 or SHA-512 of the content, in hex", value="HEX")] = []
     sha3: Annotated[list[str], flag("sha3", "SHA3-224, -256, -384 or -512 of the content, in hex", value="HEX")] = []
-    regexes: list[str] = []
-    """`contents`, under the name that MIG's oldest published actions use."""
+    regexes: Annotated[
+        list[str], msgspec.Meta(description="`contents`, under the name that MIG's oldest published actions use")
+    ] = []
     options: Options = msgspec.field(default_factory=Options)
 
 
@@ -92,7 +96,10 @@ class SearchFlags(Search, kw_only=True, forbid_unknown_fields=True):
 class Parameters(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Searches by label; all of them share one walk."""
 
-    searches: dict[str, Search]
+    searches: Annotated[
+        dict[str, Search],
+        msgspec.Meta(description="what is searched for, each search under a label of 1 to 64 characters"),
+    ]
 
 
 def parameters_of_flags(values: Mapping[str, Any]) -> dict[str, Any]:

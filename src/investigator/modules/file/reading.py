@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from investigator.modules.file.content import EXACT_LINE_BYTES, OVERLAP_BYTES, LinePattern, LineScan
-from investigator.modules.file.opening import open_file, path_text, reason
+from investigator.modules.file.opening import open_regular, path_text, reason
 from investigator.modules.file.sources import (
     WORD_BYTES,
     GzipSource,
@@ -49,7 +49,8 @@ class Blocks:
     """A buffer for one thread, which files are read through."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray(BUFFER_BYTES)
+        self.buffer = self._buffer = bytearray(BUFFER_BYTES)
+        """Holds nothing between two files: others of the thread may use it then."""
         self._view = memoryview(self._buffer)
         self._filled = 0
 
@@ -149,6 +150,7 @@ class Reading:
     errors: list[str] = field(default_factory=list)
     unopened: bool = False
     _descriptor: int = -1
+    _status: os.stat_result | None = None
     _used: bool = False
     """Read from already; some files in /proc can be read but not rewound."""
     _inflates: bool | None = None
@@ -162,22 +164,23 @@ class Reading:
 
     def find_out(self, questions: Iterable[Question], digests: Iterable[Digest]) -> None:
         """Have the facts hold as much as can be read of what is asked; problems are added to `errors`."""
-        asked = [item for item in dict.fromkeys(questions) if item not in self.facts.answers]
-        wanted = [item for item in dict.fromkeys(digests) if item not in self.facts.digests]
+        facts = self.facts
+        asked = [item for item in questions if item not in facts.answers]
+        wanted = [item for item in digests if item not in facts.digests]
         if not (asked or wanted) or not self._open():
             return
-        gunzip = any(item[0] for item in (*asked, *wanted)) and self._is_gzip()
-        for way in (False, True) if gunzip else (False,):
-            self._read(
-                [item for item in asked if not gunzip or item[0] == way],
-                [item for item in wanted if not gunzip or item[0] == way],
-                inflate=way,
-            )
+        for inflated, *_ in (*asked, *wanted):
+            if inflated and self._is_gzip():
+                for way in (False, True):
+                    here = [item for item in asked if item[0] == way]
+                    self._read(here, [item for item in wanted if item[0] == way], inflate=way)
+                return
+        self._read(asked, wanted, inflate=False)
 
     def _open(self) -> bool:
         if self._descriptor < 0 and not self._broken:
             try:
-                self._descriptor = open_file(self.path, follow=self.follow)
+                self._descriptor, self._status = open_regular(self.path, follow=self.follow)
             except OSError as error:
                 self.unopened = True
                 self._problem("open", reason(error))
@@ -199,16 +202,18 @@ class Reading:
         scans = {item: LineScan(self.patterns[item[1]], every=item[2]) for item in questions}
         hashers = {name: hashlib.new(name, usedforsecurity=False) for _, name in digests}
         try:
-            found = os.fstat(self._descriptor)
-            limit = GROWTH_BYTES if self.endless(found) else found.st_size + GROWTH_BYTES
             self._rewind()
-            plain = PlainSource(self._descriptor, deadline_s=self.deadline_s, limit_bytes=limit)
+            size = 0 if self._status is None or self.endless(self._status) else self._status.st_size
+            plain = PlainSource(
+                self._descriptor, deadline_s=self.deadline_s, limit_bytes=size + GROWTH_BYTES, size=size
+            )
             self.blocks.read(GzipSource(plain) if inflate else plain, list(scans.values()), list(hashers.values()))
         except (OSError, ReadProblem) as error:
             self._problem("read", reason(error) if isinstance(error, OSError) else str(error))
             self._broken.add(inflate)
         else:
-            self.facts.digests |= {item: hashers[item[1]].hexdigest().upper() for item in digests}
+            for digest in digests:
+                self.facts.digests[digest] = hashers[digest[1]].hexdigest().upper()
         for item, scan in scans.items():
             if scan.answer is not None:
                 self.facts.answers[item] = scan.answer

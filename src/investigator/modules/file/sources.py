@@ -7,7 +7,7 @@ import time
 import zlib
 from typing import Final, Protocol
 
-_READ_BYTES: Final = 256 << 10
+_READ_BYTES: Final = 1 << 20
 WORD_BYTES: Final = 8
 _INFLATE_INPUT_BYTES: Final = 64 << 10
 _GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -32,13 +32,19 @@ class Source(Protocol):
 class PlainSource:
     """The file as it is."""
 
-    def __init__(self, descriptor: int, *, deadline_s: float, limit_bytes: int) -> None:
+    __slots__ = ("_deadline_s", "_descriptor", "_left", "_left_at_end")
+
+    def __init__(self, descriptor: int, *, deadline_s: float, limit_bytes: int, size: int = 0) -> None:
+        """`size`: what the system says that it has, where that is true; spares asking for more behind its end."""
         self._descriptor = descriptor
         self._deadline_s = deadline_s
         self._left = limit_bytes
+        self._left_at_end = limit_bytes - size if size else -1
 
     def read_into(self, room: memoryview) -> int:
         """See `Source`."""
+        if self._left == self._left_at_end:
+            return 0
         if time.monotonic() > self._deadline_s:
             raise OutOfTime
         size = min(len(room), _READ_BYTES)
@@ -47,6 +53,8 @@ class PlainSource:
         self._left -= count
         if self._left < 0:
             raise ReadProblem("yields far more than its size: not read further")
+        if count == len(room):  # it may have grown
+            self._left_at_end = -1 if self._left == self._left_at_end else self._left_at_end
         return count
 
     def _read(self, room: memoryview) -> int:

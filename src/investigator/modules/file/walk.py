@@ -27,6 +27,10 @@ BATCH_ENTRIES: Final = 1024
 class Item(Protocol):
     """A file to evaluate: an `os.DirEntry`, or a root that stands alone."""
 
+    @property
+    def name(self) -> str:
+        """Its name in its folder, with what is no UTF-8 escaped as Python does it."""
+
     def is_symlink(self) -> bool:
         """Whether type and content are those of what it links to."""
 
@@ -38,6 +42,7 @@ class Item(Protocol):
 class _Alone:
     """A root that is a file, or a link to a folder."""
 
+    name: str
     found: os.stat_result
 
     def is_symlink(self) -> bool:
@@ -52,17 +57,34 @@ class Batch:
     """Files of one folder, and the searches that they are to be evaluated for."""
 
     folder: bytes
-    names: list[bytes]
-    joined: bytes | None
-    """See `names.joined_names`."""
     items: Sequence[Item]
     plans: list[Plan]
     weight: int
     """How many roots reach these files: so often MIG's `filescount` counts each."""
+    _names: list[bytes] | None = None
+    _joined: bytes | None = None
+
+    @property
+    def names(self) -> list[bytes]:
+        """Their names; made when they are first asked for, which by far not every search does."""
+        if self._names is None:
+            joined = os.fsencode("\n".join([item.name for item in self.items]))
+            names = joined.split(b"\n") if joined else []
+            if len(names) == len(self.items):
+                self._names, self._joined = names, joined
+            else:
+                self._names = [os.fsencode(item.name) for item in self.items]
+                self._joined = joined_names(self._names)
+        return self._names
+
+    @property
+    def joined(self) -> bytes | None:
+        """See `names.joined_names`."""
+        return self._joined if self.names else None
 
     def path(self, place: int) -> bytes:
         """The path of one of them."""
-        return join(self.folder, self.names[place])
+        return join(self.folder, os.fsencode(self.items[place].name))
 
 
 @dataclass(slots=True, eq=False)
@@ -75,7 +97,7 @@ class Root:
 
     def plans_at(self, depth: int) -> list[Plan]:
         """Those that still look at files of folders at this depth; the root itself has depth 1."""
-        return [plan for plan in self.plans if depth <= plan.maxdepth and not plan.done]
+        return [plan for plan in self.plans if depth <= plan.maxdepth and plan.hits < plan.matchlimit]
 
 
 Reach = list[tuple[Root, int]]
@@ -162,7 +184,7 @@ class Walk:
         """A root that is a file, or a link to a folder with the folder's metadata."""
         folder, name = split(root.path)
         if self.tick(folder):
-            yield Batch(folder, [name], name, [_Alone(found)], root.plans_at(1), 1)
+            yield Batch(folder, [_Alone(os.fsdecode(name), found)], root.plans_at(1), 1)
 
     def _descend(self, root: Root) -> Iterator[Batch]:
         """The tree below a root, depth first."""
@@ -214,18 +236,19 @@ class Walk:
         level.reach = [(root, depth) for root, depth in level.reach if root.plans_at(depth)]
         roots = self._nested.get(level.path, ())
         files: list[os.DirEntry[str]] = []
+        weight = len(reaching)
         for item in entries:
             if item.is_file(follow_symlinks=False) or self._links_to_file(level.path, item):
                 files.append(item)
                 if len(files) == BATCH_ENTRIES:
-                    yield from self._batch(level.path, files, plans, len(reaching))
+                    yield from self._batch(level.path, files, plans, weight)
                     files = []
             elif item.is_dir(follow_symlinks=False):
                 name = os.fsencode(item.name)
                 if level.reach or name in roots:
                     level.subfolders.append(name)
         if files:
-            yield from self._batch(level.path, files, plans, len(reaching))
+            yield from self._batch(level.path, files, plans, weight)
 
     def _links_to_file(self, folder: bytes, item: os.DirEntry[str]) -> bool:
         if not item.is_symlink():
@@ -239,18 +262,14 @@ class Walk:
     def _batch(self, folder: bytes, items: list[os.DirEntry[str]], plans: list[Plan], weight: int) -> Iterator[Batch]:
         if not self.tick(folder):
             return
-        joined: bytes | None = os.fsencode("\n".join([item.name for item in items]))
-        names = joined.split(b"\n") if joined else []
-        if len(names) != len(items):
-            names = [os.fsencode(item.name) for item in items]
-            joined = joined_names(names)
-        for place, name in enumerate(names) if self._files else ():
+        batch = Batch(folder, items, plans, weight)
+        for place, name in enumerate(batch.names) if self._files else ():
             root = self._files.get(join(folder, name))
             if root is not None and not root.visited:
                 root.visited = True
                 more = [plan for plan in root.plans_at(1) if plan not in plans]
-                yield Batch(folder, [name], name, [items[place]], more, 1)
-        yield Batch(folder, names, joined, items, plans, weight)
+                yield Batch(folder, [items[place]], more, 1)
+        yield batch
 
     def _broken_link(self, path: bytes, error: OSError) -> None:
         """The first part that is missing is named, as MIG does."""

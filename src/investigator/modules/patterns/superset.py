@@ -10,6 +10,9 @@ before a CR) and run across lines. `superset` rewrites it for a search in Latin-
   and asserts something (`\b`, `^`) is dropped, for the CR may have been taken;
 - groups capture nothing, flags are gone.
 
+`raw=True` does the same for text that has no lines, a process's memory: newlines are characters like others, and what
+asserts something (`^`, `$`, `\b`) is dropped, for a block of it begins and ends anywhere.
+
 What it does not know it refuses with None; then lines are judged one by one. Engines other than RE2 can take it too.
 """
 
@@ -59,10 +62,14 @@ class Superset(NamedTuple):
     """It matches nothing more than the user's pattern does, on lines without a CR at their end."""
 
 
-def superset(pattern: str, *, cr: bool = True) -> Superset | None:
-    """The rewritten pattern; None: not possible. `cr`: a CR at a line's end does not belong to it."""
+def superset(pattern: str, *, cr: bool = True, raw: bool = False) -> Superset | None:
+    """The rewritten pattern; None: not possible.
+
+    `cr`: a CR at a line's end does not belong to it. `raw`: the text is no lines, and it may stand anywhere in it.
+    """
     fold = bool(re.search(r"\(\?[imsU]*i", pattern))
-    if _end_in_counted_group(pattern):
+    dot_nl = raw and bool(re.search(r"\(\?[imsU]*s", pattern))
+    if not raw and _end_in_counted_group(pattern):
         return None
     parts: list[str] = ["(?m)"]
     tokens = list(_tokens(pattern))
@@ -72,6 +79,9 @@ def superset(pattern: str, *, cr: bool = True) -> Superset | None:
         match kind:
             case "unknown":
                 return None
+            case "start" | "border" | "end" if raw:
+                exact = False
+                parts.append("(?:)")
             case "start" | "border":
                 exact = exact and not (ended and cr)
                 parts.append("(?:)" if ended and cr else "(?:^)" if kind == "start" else f"(?:{text})")
@@ -79,9 +89,13 @@ def superset(pattern: str, *, cr: bool = True) -> Superset | None:
                 parts.append(r"(?:\r?$)" if cr else "(?:$)")
                 ended = True
             case "atom" | "char":
-                atom = _atom(text, fold=fold, many=following[:1] in ("*", "+"))
+                in_bytes = _counted_in_bytes(following)
+                many = bool(in_bytes) or following[:1] in ("*", "+")
+                atom = _atom(text, fold=fold, many=many, raw=raw, dot_nl=dot_nl)
                 parts.append(atom.pattern)
                 exact = exact and atom.exact
+                if in_bytes and atom.pattern.endswith(_ANY_NON_ASCII):
+                    tokens[index + 1] = ("copy", in_bytes)
             case "open":
                 parts.append("(?:")
             case "flags":
@@ -148,9 +162,9 @@ def _end_in_counted_group(pattern: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _atom(token: str, *, fold: bool, many: bool) -> Superset:
+def _atom(token: str, *, fold: bool, many: bool, raw: bool, dot_nl: bool) -> Superset:
     """The byte pattern for one character or class; `many`: it stands before a `*` or `+`."""
-    members = set(_members(token, _ASCII))
+    members = set(_ASCII if dot_nl and token.startswith(".") else _members(token, _ASCII))
     partners: set[str] = set()
     exact = not fold
     if fold:  # it may stand where `(?i)` holds, or not
@@ -158,7 +172,8 @@ def _atom(token: str, *, fold: bool, many: bool) -> Superset:
         partners = set(_members(f"(?i:{token})", "".join(_FOLDED_PARTNERS)))
         exact = not partners and members == folded
         members |= folded
-    members.discard("\n")
+    if not raw:
+        members.discard("\n")
     ascii_set = f"[{_byte_ranges(sorted(map(ord, members)))}]" if members else ""
     if _is_ascii_only(token):
         choices = [ascii_set, *map(_utf8, sorted(partners))] if ascii_set else []
@@ -166,10 +181,28 @@ def _atom(token: str, *, fold: bool, many: bool) -> Superset:
     if not fold and len(token) == 1 and token not in (".", "\ufffd"):
         return Superset(f"(?:{_utf8(token)})", exact=True)
     if many:
-        return Superset(f"{ascii_set.removesuffix(']') or '['}\\x80-\\xff]", exact=False)
+        return Superset(f"[{_byte_ranges([*sorted(map(ord, members)), *range(0x80, 0x100)])}]", exact=False)
     return Superset(f"(?:{ascii_set}|{_RUNE})" if ascii_set else f"(?:{_RUNE})", exact=False)
 
 
+_ANY_NON_ASCII: Final = r"\xff]"
+"""How a class ends that takes characters beyond ASCII byte by byte, which is less work than `_RUNE`."""
+
+
+def _counted_in_bytes(repeat: str) -> str:
+    """`{2,30}` of characters as bytes, `{2,120}`; nothing where that is none, or more than RE2 counts to."""
+    found = _COUNTED.fullmatch(repeat)
+    if found is None:
+        return ""
+    least, most = int(found[1]), found[3]
+    if most == "":
+        return f"{{{least},}}"
+    bytes_at_most = 4 * int(most or least)
+    return f"{{{least},{bytes_at_most}}}" if bytes_at_most <= _MAX_COUNT else ""
+
+
+_COUNTED: Final = re.compile(r"\{([0-9]+)(,([0-9]*))?\}\??")
+_MAX_COUNT: Final = 1000
 _NOTHING: Final = r"[^\x00-\xff]"
 """What matches no byte: a newline asked for within a line."""
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from investigator.cli.flags import Flags, Values, module_flags, split_flag, take_value, unknown_flag
 from investigator.errors import BadInput
+from investigator.modules.flags import Flags, Values, module_flags, split_flag, take_value, unknown_flag
 from investigator.modules.interface import flag
 
 

@@ -203,3 +203,24 @@ def unknown_flag(name: str, *known: Flags, of: str) -> BadInput:
     names = [candidate for flags in known for candidate in flags.names()]
     near = difflib.get_close_matches(name, names, n=1)
     return BadInput(f"unknown flag -{name[:60]} of {of}" + (f"; did you mean -{near[0]}?" if near else ""))
+
+
+def parse_flags(words: Sequence[str], flags: Flags, *, of: str) -> dict[str, Any]:
+    """The nested JSON that a list of words sets, with the defaults of what it does not.
+
+    Raises:
+        BadInput: a word that is no flag, a flag that `of` does not have, or a value that is none.
+    """
+    values = Values()
+    at = 0
+    while at < len(words):
+        named = split_flag(words[at])
+        if named is None:
+            raise BadInput(f"{words[at][:60]!r} is no flag, and belongs to none")
+        name, inline = named
+        if name not in flags:
+            raise unknown_flag(name, flags, of=of)
+        value, used = take_value(flags[name], name, inline, words[at + 1 :])
+        values.set(flags[name], value)
+        at += 1 + used
+    return values.nested(flags)
