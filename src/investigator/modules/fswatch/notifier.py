@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 TOGETHER_MS: Final = 1_000
-QUIET_MS: Final = 100
+QUIET_MS: Final = 200
 """Changes that come closer together than this are told together, for at most `TOGETHER_MS`."""
 
 
