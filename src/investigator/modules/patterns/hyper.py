@@ -5,7 +5,7 @@ whether a block holds a match, not where: the order in which it reports matches 
 
 Its compiler has no time-out, and within its own limits it can take minutes and hundreds of megabytes. Counted
 repetitions do that, and RE2's program, which spells them out, tells their size beforehand. Within the two limits below
-the worst of 4,000 hostile patterns took 0.6 s and 13 MB (on busy cores), and what people ask takes less than 10 ms.
+the worst of some 2,000 hostile patterns took 0.6 s and 11 MB (on busy cores), and what people ask takes less than 10 ms.
 """
 
 from __future__ import annotations
