@@ -32,7 +32,7 @@ class FakeRunner:
     ran: list[tuple[str, Any]] = field(default_factory=list)
     deadlines_s: list[float] = field(default_factory=list)
 
-    async def run(self, module: str, parameters: Any, *, deadline_s: float) -> Ran:
+    async def run(self, module: str, parameters: Any, *, deadline_s: float, take: Any = None) -> Ran:
         self.ran.append((module, parameters))
         self.deadlines_s.append(deadline_s)
         if module not in self.ends:
@@ -77,7 +77,7 @@ class Scene:
             if letter.subject == result_subject(action, agent):
                 head, piece = unpack(letter.payload, action=action, agent=agent, private_key=key)
                 outcome = assembly.add(head, piece)
-                if outcome is not None:
+                if isinstance(outcome, Outcome):
                     told.append((head, outcome))
         return told
 

@@ -64,6 +64,27 @@ class Misbehaving:
             },
         )
 
+    def hand_over(self, parameters, context):
+        """Hand over `count` times, and keep what nobody takes."""
+        kept = [number for number in range(parameters.count) if not context.hand_over({"s": [number]})]
+        return Result(success=True, foundanything=True, elements={"s": kept})
+
+    def hand_over_and_hang(self, parameters, context):
+        self.hand_over(parameters, context)
+        return self.hang(parameters, context)
+
+    def hand_over_too_much(self, parameters, context):
+        return Result(success=True, elements={"taken": context.hand_over(["x" * (300 << 10)])})
+
+    def hand_over_garbage(self, parameters, context):
+        _socket().sendall((5 | 1 << 31).to_bytes(4, "big") + b"[no]!")
+        _forever()
+
+    def flood_with_pieces(self, parameters, context):
+        connection = _socket()
+        while True:
+            connection.sendall((2 | 1 << 31).to_bytes(4, "big") + b"[]")
+
     def fail(self, parameters, context):
         return Result.failed("it could not be done")
 

@@ -21,8 +21,13 @@ from investigator.broker.credentials import Credentials
 from investigator.config import load_console
 from investigator.console.audience import Summary
 from investigator.console.deployment import create_deployment
+from investigator.console.keys import load_sealing_key
 from investigator.console.link import console_link
-from investigator.protocol.subjects import ACTIONS, ALL_ACTIONS
+from investigator.errors import Refused
+from investigator.protocol.answer import Assembly, unpack
+from investigator.protocol.piece import Piece
+from investigator.protocol.result import Outcome
+from investigator.protocol.subjects import ACTIONS, ALL_ACTIONS, ALL_RESULTS, RESULTS
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +78,36 @@ def test_a_target_asks_only_whom_it_means(fleet: Deployment, tree: Path) -> None
     )
     assert answer.states == {"web-1": "found", "web-2": "found"}
     assert answer.summary["targeted"] == 2
+
+
+def test_many_findings_come_in_pieces_and_none_is_lost_or_told_twice(fleet: Deployment, tmp_path: Path) -> None:
+    names = {f"{number:0200}" for number in range(2500)}
+    for name in names:
+        (tmp_path / name).touch()
+    asked = ("-t", "name='db-1'", "file", "--path", str(tmp_path), "--name", r"\d{200}", "--matchlimit", "3000")
+    (result,) = fleet.ask(*asked).outcomes["db-1"]["results"]
+    found = [Path(element["file"]).name for element in result["elements"]["s1"]]
+    assert len(found) == result["statistics"]["totalhits"] == 2500
+    assert set(found) == names
+    assert result["errors"] is None
+    text = fleet.call("run", *asked).stdout.decode().splitlines()
+    assert len(text) == len(set(text)) == 2500
+    assert asyncio.run(pieces_told(fleet)) >= 4
+
+
+async def pieces_told(fleet: Deployment) -> int:
+    """How many pieces the stream has, of all that was asked."""
+    key = load_sealing_key(fleet.home / "secrets" / "sealing.pem", lambda: "")
+    pieces = 0
+    async with console_link(load_console(fleet.home)) as broker:
+        async for stored in broker.read_stream(RESULTS, ALL_RESULTS):
+            _, _, action, agent = stored.subject.split(".")
+            try:
+                head, piece = unpack(stored.data, action=action, agent=agent, private_key=key)
+            except Refused:
+                continue
+            pieces += isinstance(Assembly().add(head, piece), Piece) if head.parts == 1 else 0
+    return pieces
 
 
 def test_what_finds_nothing_says_so(fleet: Deployment, tree: Path) -> None:
@@ -246,12 +281,9 @@ async def ask_with_a_spoiled_copy_ahead(fleet: Deployment, tree: Path) -> Summar
 
 
 def open_refusal(fleet: Deployment, payload: bytes, action: str, agent: str) -> str:
-    from investigator.console.keys import load_sealing_key
-    from investigator.protocol.answer import Assembly, unpack
-
     key = load_sealing_key(fleet.home / "secrets" / "sealing.pem", lambda: "")
     outcome = Assembly().add(*unpack(payload, action=action, agent=agent, private_key=key))
-    assert outcome is not None
+    assert isinstance(outcome, Outcome)
     assert outcome.state == "refused"
     return outcome.code
 

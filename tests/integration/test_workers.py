@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import orjson
 import pytest
 
 import investigator
@@ -16,6 +17,7 @@ from investigator.agent import processes
 from investigator.agent.limits import Limits
 from investigator.agent.runner import Runner
 from investigator.errors import DeploymentError
+from investigator.protocol.result import MAX_PIECES
 
 SOON_S = 0.4
 LIMITS = Limits(memory_bytes=256 << 20, output_bytes=100_000)
@@ -142,7 +144,7 @@ def test_one_that_ignores_signals_is_killed_all_the_same():
         ("write_garbage", "garbage", "is no result"),
         ("write_part", "garbage", "is no result"),
         ("write_something_else", "garbage", "is no result"),
-        ("write_endlessly", "garbage", "4,294,967,295"),
+        ("write_endlessly", "garbage", "2,147,483,647"),
         ("close_socket", "crashed", "without a result"),
         ("close_socket_and_stay", "crashed", "closed its socket"),
     ],
@@ -432,3 +434,59 @@ def test_neither_the_users_python_settings_nor_the_current_folder_decide_what_is
     monkeypatch.setenv("PYTHONSTARTUP", str(tmp_path / "orjson.py"))
     monkeypatch.syspath_prepend(".")
     assert run(alone("behave")).state == "done"
+
+
+async def in_pieces(how, *, limits=LIMITS, take=None, seconds=30.0, **parameters):
+    """What becomes of it, and the pieces that came before; nothing is left and the next is served."""
+    pieces: list[bytes] = []
+    async with workers(limits) as runner:
+        deadline_s = time.monotonic() + seconds
+        ran = await runner.run(
+            "misbehaving", {"how": how, **parameters}, deadline_s=deadline_s, take=take or pieces.append
+        )
+        assert [process.pid for process in processes.marked(runner.mark)] == [runner.server_pid]
+        assert (await do(runner, "behave")).state == "done"
+    return ran, [orjson.loads(piece) for piece in pieces]
+
+
+def test_findings_come_in_pieces_while_the_module_runs():
+    ran, pieces = run(in_pieces("hand_over", count=3))
+    assert pieces == [{"s": [0]}, {"s": [1]}, {"s": [2]}]
+    assert ran.result.read().elements == {"s": []}
+
+
+def test_without_a_taker_the_result_has_it_all():
+    ran = run(alone("hand_over", count=3))
+    assert ran.result.read().elements == {"s": [0, 1, 2]}
+
+
+def test_what_was_handed_over_before_the_deadline_is_there_though_the_worker_is_killed():
+    ran, pieces = run(in_pieces("hand_over_and_hang", count=2, seconds=SOON_S * 3))
+    assert (ran.state, ran.code) == ("timeout", "deadline")
+    assert pieces == [{"s": [0]}, {"s": [1]}]
+
+
+def test_findings_too_large_for_a_piece_stay_in_the_result():
+    ran, pieces = run(in_pieces("hand_over_too_much", limits=Limits(memory_bytes=256 << 20)))
+    assert (ran.result.read().elements, pieces) == ({"taken": False}, [])
+
+
+def test_pieces_count_for_the_limit_on_the_result():
+    ran, pieces = run(in_pieces("hand_over", limits=Limits(memory_bytes=256 << 20, output_bytes=400), count=200))
+    assert (ran.state, ran.code) == ("failed", "output")
+    assert 0 < len(pieces) < 50
+
+
+@pytest.mark.parametrize("how", ["hand_over_garbage", "flood_with_pieces"])
+def test_a_worker_that_sends_no_pieces_or_without_end_is_killed(how):
+    ran, pieces = run(in_pieces(how))
+    assert (ran.state, ran.code) == ("failed", "garbage")
+    assert len(pieces) <= MAX_PIECES + 1
+
+
+def test_where_pieces_cannot_be_kept_the_worker_ends_and_the_caller_hears_why():
+    def full(_piece):
+        raise LookupError("no room")
+
+    with pytest.raises(LookupError, match="no room"):
+        run(in_pieces("hand_over_and_hang", count=1, take=full))

@@ -12,20 +12,24 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import msgspec
 
 from investigator.agent.answers import MAX_REASON_CHARACTERS, Answers, forget_oldest
 from investigator.agent.audit_file import NotRecorded
 from investigator.agent.runner import Ran
 from investigator.errors import BadInput, DeploymentError, Refused
 from investigator.protocol import kinds
-from investigator.protocol.action import Operation, is_action_id
+from investigator.protocol.action import is_action_id
 from investigator.protocol.admission import Admitted, Host, Refusal, admit
+from investigator.protocol.answer import MAX_OUTCOME_BYTES
 from investigator.protocol.cancel import Cancellation, judge_cancel
 from investigator.protocol.codec import one_line
 from investigator.protocol.kinds import claimed_kind
-from investigator.protocol.result import Outcome, Result, State, merged_state
+from investigator.protocol.piece import Piece
+from investigator.protocol.result import MAX_PIECES, PIECE_FRAME_BYTES, Outcome, Result, State, merged_state
 from investigator.protocol.revocation import decode_revocation
 
 if TYPE_CHECKING:
@@ -44,8 +48,21 @@ _log = logging.getLogger(__name__)
 class Runs(Protocol):
     """Whatever runs one operation: `agent.runner.Runner`, or a simulation's."""
 
-    async def run(self, module: str, parameters: Any, *, deadline_s: float) -> Ran:
-        """The operation's end, as a value; `deadline_s` is on `time.monotonic()`'s scale."""
+    async def run(
+        self, module: str, parameters: Any, *, deadline_s: float, take: Callable[[bytes], None] | None = None
+    ) -> Ran:
+        """The operation's end, as a value; `deadline_s` is on `time.monotonic()`'s scale.
+
+        Findings may go to `take` before, each time as JSON; what that raises ends the operation, and is raised.
+        """
+
+
+class _NotTaken(Exception):
+    """A piece of an operation's findings could not be told, so that the operation fails."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 @dataclass(slots=True)
@@ -57,6 +74,9 @@ class _Run:
     task: asyncio.Task[None] | None = None
     stopped_as: Outcome | None = None
     """What is answered in place of its end, once it was cancelled."""
+    pieces: list[int] = field(default_factory=list)
+    """How many pieces of each operation's findings are in the outbox."""
+    piece_bytes: int = 0
     destroys: bool = False
     """Whether it proved this agent to be the one that it ends; the agent does that itself, once it has answered."""
 
@@ -228,7 +248,7 @@ class Actions:
             answers.post(outcome, action.id, admitted.digest, action.sealto)
             return
         _log.info("action %s %r admitted, signed by %s", action.id, action.name, ", ".join(admitted.signers))
-        running = _Run(admitted, time.time())
+        running = _Run(admitted, time.time(), pieces=[0] * len(action.operations))
         if cancelled is not None:
             self._ended(running, cancelled)
             return
@@ -329,6 +349,8 @@ class Actions:
     def _ended(self, running: _Run, outcome: Outcome) -> None:
         action = running.admitted.action
         _log.info("action %s ended: %s%s", action.id, outcome.state, f" ({outcome.code})" if outcome.code else "")
+        if any(running.pieces):
+            outcome = msgspec.structs.replace(outcome, pieces=running.pieces)
         self._finish(outcome, action.id, running.admitted.digest, action.sealto)
 
     def _finish(self, outcome: Outcome, action: str, digest: str, sealto: str | None) -> None:
@@ -339,22 +361,50 @@ class Actions:
         action = running.admitted.action
         left_s = min(action.expireafter.timestamp() - time.time(), self._module_timeout_s)
         deadline_s = time.monotonic() + max(left_s, 0.0)
-        return await asyncio.gather(*(self._run_one(running, one, deadline_s) for one in action.operations))
+        runs = (self._run_one(running, number, deadline_s) for number in range(len(action.operations)))
+        return await asyncio.gather(*runs)
 
-    async def _run_one(self, running: _Run, operation: Operation, deadline_s: float) -> Ran:
+    async def _run_one(self, running: _Run, number: int, deadline_s: float) -> Ran:
+        operation = running.admitted.action.operations[number]
         try:
             # compressed ones may be 64 MiB of JSON, which the loop must not wait for
             parameters = await asyncio.to_thread(operation.opened) if operation.is_compressed else operation.parameters
         except BadInput as error:
             return Ran(state="failed", code="bad-parameters", result=Result.failed(str(error)))
         try:
-            ran = await self._runner.run(operation.module, parameters, deadline_s=deadline_s)
+            ran = await self._runner.run(
+                operation.module,
+                parameters,
+                deadline_s=deadline_s,
+                take=lambda elements: self._take(running, number, elements),
+            )
+        except _NotTaken as error:
+            return Ran(state="failed", code=error.code, result=Result.failed(str(error)))
         except Exception as error:  # noqa: BLE001 - whatever a defect does, the asker hears of it
             _log.exception("operation %s", operation.module)
             return Ran(state="failed", code="internal", result=Result.failed(f"{type(error).__name__}: {error}"))
         if operation.module == _DESTROYER and ran.state == "done" and isinstance(parameters, dict):
             running.destroys = running.destroys or parameters.get("pid") == os.getpid()
         return ran
+
+    def _take(self, running: _Run, operation: int, elements: bytes) -> None:
+        """Post findings of an operation that still runs, as its next piece.
+
+        Raises:
+            _NotTaken: they are too many, or the disk does not take them.
+        """
+        if sum(running.pieces) >= MAX_PIECES:
+            raise _NotTaken("output", f"more than {MAX_PIECES:,} pieces of findings")
+        running.piece_bytes += len(elements) + PIECE_FRAME_BYTES
+        if running.piece_bytes > MAX_OUTCOME_BYTES:
+            raise _NotTaken("too-large", f"findings of more than {MAX_OUTCOME_BYTES:,} bytes")
+        action = running.admitted.action
+        piece = Piece(operation=operation, number=running.pieces[operation] + 1, elements=msgspec.Raw(elements))
+        try:
+            self._answers.post_piece(piece, action.id, running.admitted.digest, action.sealto)
+        except DeploymentError as error:
+            raise _NotTaken("outbox", str(error)) from None
+        running.pieces[operation] += 1
 
     def _outcome_of(self, ran: Sequence[Ran], *, started_s: float) -> Outcome:
         results = [one.result for one in ran]

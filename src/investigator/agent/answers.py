@@ -7,9 +7,12 @@ import time
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from investigator.errors import BadInput, DeploymentError
 from investigator.protocol.answer import pack
 from investigator.protocol.codec import one_line
+from investigator.protocol.piece import Piece
 from investigator.protocol.result import Outcome, Result, State
 from investigator.protocol.subjects import result_subject
 
@@ -79,9 +82,23 @@ class Answers:
                 _log.error("action %s: the answer is lost: %s", action, error)
                 return False
             _log.warning("action %s: %s", action, error)
-            return self.post(self.outcome("failed", code=code, reason=str(error)), action, digest, sealto)
+            smaller = self.outcome("failed", code=code, reason=str(error))
+            smaller = msgspec.structs.replace(smaller, pieces=outcome.pieces)
+            return self.post(smaller, action, digest, sealto)
         self._posted()
         return True
+
+    def post_piece(self, piece: Piece, action: str, digest: str, sealto: str | None) -> None:
+        """Findings ahead of the outcome.
+
+        Raises:
+            BadInput: they do not fit one payload.
+            DeploymentError: the outbox, or the disk, is full.
+        """
+        identity = self._state.identity
+        payloads = pack(piece, identity, action=action, digest=digest, sealto=sealto)
+        self._state.outbox.add(result_subject(action, identity.id), payloads)
+        self._posted()
 
     def may_refuse(self, refusal: Refusal, action: str) -> bool:
         """Whether a refusal is told: whoever can publish could otherwise make every agent answer for ever."""

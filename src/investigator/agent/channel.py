@@ -2,7 +2,7 @@
 
 Agent and fork server exchange records of one size; a record that starts an operation carries two descriptors
 (SCM_RIGHTS): the worker's socket and its standard error. Agent and worker exchange one frame each way: a length of four
-bytes, big-endian, and that many bytes of JSON.
+bytes, big-endian, and that many bytes of JSON. Before its own a worker may send frames with `MORE`: findings, while it runs.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from investigator.protocol.result import Result, UnreadResult
 MARK: Final = "INVESTIGATOR_WORKERS"
 """The environment variable that marks a fork server and what came of it; it is written and never obeyed."""
 FRAME_HEAD: Final = struct.Struct(">I")
+MORE: Final = 1 << 31
+"""Added to the length of a frame that holds a piece of the findings; the answer is still to come."""
 CATALOGUE: Final = ""
 """In place of a module's name: which modules can run here, and why the others cannot. No operation can ask it."""
 REQUEST_BYTES: Final = 64 << 20
@@ -82,6 +84,8 @@ class Request:
     limits: Limits
     private: bool = False
     """Extra privacy mode: what names a file, person, peer or host leaves the worker masked."""
+    in_pieces: bool = False
+    """Whether findings may come in pieces, ahead of the answer."""
     keeps: str | None = None
     """For a persistent module, which runs until it is ended: its own folder. `parameters` are then its settings."""
 

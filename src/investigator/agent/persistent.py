@@ -15,6 +15,7 @@ from investigator.modules import PERSISTENT, get_module
 from investigator.modules.persistent import load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from investigator.agent.runner import Runner
@@ -65,14 +66,16 @@ class Persistence:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def run(self, module: str, parameters: Any, *, deadline_s: float) -> Ran:
-        """Run an operation; one that asks a persistent module is answered by its running process."""
+    async def run(
+        self, module: str, parameters: Any, *, deadline_s: float, take: Callable[[bytes], None] | None = None
+    ) -> Ran:
+        """Run an operation; one that asks a persistent module is answered by its running process, all at once."""
         keeper = self._keepers.get(module)
         if keeper is not None:
             return await keeper.ask(parameters, deadline_s=deadline_s)
         if module in PERSISTENT:
             return failed("unavailable", self._why_not(module))
-        return await self._runner.run(module, parameters, deadline_s=deadline_s)
+        return await self._runner.run(module, parameters, deadline_s=deadline_s, take=take)
 
     async def survey(self) -> Survey:
         """Which modules can run here; a persistent one can if it does.

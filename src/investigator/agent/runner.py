@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import orjson
 
-from investigator.agent.channel import CATALOGUE, FRAME_HEAD, MARK, REQUEST_BYTES, Record, Request
+from investigator.agent.channel import CATALOGUE, FRAME_HEAD, MARK, MORE, REQUEST_BYTES, Record, Request
 from investigator.agent.limits import STDERR_BYTES, Limits, stderr_file
 from investigator.agent.server import GRACE_S, Server, end_marked
 from investigator.agent.survey import Survey
-from investigator.agent.verdict import Heard, Ran, failed, judge, largest_answer, timed_out
+from investigator.agent.verdict import Heard, Ran, failed, is_piece, judge, largest_answer, timed_out
 from investigator.errors import DeploymentError
 from investigator.modules import MODULES
+from investigator.protocol.result import MAX_PIECES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -118,12 +119,20 @@ class Runner:
         await self.close()
 
     async def run(
-        self, module: str, parameters: Any, *, deadline_s: float, folder: str = "/", local: bool = False
+        self,
+        module: str,
+        parameters: Any,
+        *,
+        deadline_s: float,
+        folder: str = "/",
+        local: bool = False,
+        take: Callable[[bytes], None] | None = None,
     ) -> Ran:
         """Run one operation; nothing of it is left when this returns, or when its cancellation is through.
 
         `deadline_s` is on `time.monotonic()`'s scale, and also runs while the operation waits for a free worker.
-        `folder` and `local` are what `modules.interface` says. `start` comes first.
+        `folder` and `local` are what `modules.interface` says. `start` comes first. With `take` the findings may come in
+        pieces while it runs, each as JSON, and are not in the result then; what `take` raises ends it, and is raised.
         """
         if module not in MODULES and module not in self._modules:
             return failed("unknown-module", f"module '{module}' is not available")
@@ -136,7 +145,7 @@ class Runner:
                 f"not started: its deadline came after {time.monotonic() - waiting_since_s:.3g} s of waiting"
             )
         try:
-            return await self._run_now(module, parameters, deadline_s, folder, local=local)
+            return await self._run_now(module, parameters, deadline_s, folder, local=local, take=take)
         except DeploymentError as error:
             return failed("crashed", str(error))
         finally:
@@ -197,7 +206,16 @@ class Runner:
             ours.close()
             os.close(stderr)
 
-    async def _run_now(self, module: str, parameters: Any, deadline_s: float, folder: str, *, local: bool) -> Ran:
+    async def _run_now(
+        self,
+        module: str,
+        parameters: Any,
+        deadline_s: float,
+        folder: str,
+        *,
+        local: bool,
+        take: Callable[[bytes], None] | None = None,
+    ) -> Ran:
         started_s = time.monotonic()
         until_s = min(deadline_s, started_s + self.limits.wall_clock_s)
         request = Request(
@@ -208,6 +226,7 @@ class Runner:
             local=local,
             limits=self.limits,
             private=self._private,
+            in_pieces=take is not None,
         )
         try:
             frame = _frame(request)
@@ -219,7 +238,7 @@ class Runner:
             with theirs:
                 server, operation = await self._begin(theirs, stderr, until_s, self.limits)
             ours.settimeout(0)
-            end, heard = await self._converse(server, operation, ours, frame, until_s)
+            end, heard = await self._converse(server, operation, ours, frame, until_s, take=take)
             took_s = time.monotonic() - started_s
             last_words = "" if self._private else _read_back(stderr)
             return judge(end, heard, limits=self.limits, took_s=took_s, stderr=last_words)
@@ -253,11 +272,18 @@ class Runner:
             return self._server
 
     async def _converse(
-        self, server: Server, operation: int, connection: socket.socket, frame: bytes, until_s: float
+        self,
+        server: Server,
+        operation: int,
+        connection: socket.socket,
+        frame: bytes,
+        until_s: float,
+        *,
+        take: Callable[[bytes], None] | None,
     ) -> tuple[Record | None, Heard]:
         """Ask, listen, and wait until nothing is left of the operation, even if this task is cancelled meanwhile."""
         ended = server.ended(operation)
-        talk = asyncio.create_task(_talk(connection, frame, largest_answer(self.limits)))
+        talk = asyncio.create_task(_talk(connection, frame, largest_answer(self.limits), take))
         try:
             both: set[asyncio.Future[Any]] = {talk, ended}
             await asyncio.wait(
@@ -284,16 +310,28 @@ class Runner:
             server.forget(operation)
 
 
-async def _talk(connection: socket.socket, frame: bytes, largest: int) -> Heard:
-    """Send the request and receive the answer, as far as it comes and is not larger than allowed."""
+async def _talk(connection: socket.socket, frame: bytes, largest: int, take: Callable[[bytes], None] | None) -> Heard:
+    """Send the request and receive the answer, as far as it comes and, with its pieces, is not larger than allowed."""
     loop = asyncio.get_running_loop()
     with contextlib.suppress(OSError):  # it ended before it had read all: what it may have said is still to be heard
         await loop.sock_sendall(connection, frame)
-    head = await _receive(connection, FRAME_HEAD.size)
-    if len(head) < FRAME_HEAD.size:
-        return Heard(body=head)
-    size: int = FRAME_HEAD.unpack(head)[0]
-    return Heard(size=size, body=await _receive(connection, size) if size <= largest else b"")
+    sent = 0
+    for _ in range(MAX_PIECES + 1):
+        head = await _receive(connection, FRAME_HEAD.size)
+        if len(head) < FRAME_HEAD.size:
+            return Heard(body=head)
+        size: int = FRAME_HEAD.unpack(head)[0]
+        more, size = size & MORE, size & ~MORE
+        sent += size
+        if sent > largest:
+            return Heard(size=sent)
+        body = await _receive(connection, size)
+        if not more or len(body) < size:
+            return Heard(size=size, body=body)
+        if take is None or not is_piece(body):
+            break
+        take(body)
+    return Heard(size=size)  # of which nothing counts: no piece that was asked for
 
 
 async def _receive(connection: socket.socket, size: int) -> bytes:

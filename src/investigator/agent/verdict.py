@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from investigator.agent.channel import Kind, Record, UnreadAnswer
-from investigator.protocol.result import Result
+from investigator.protocol.result import MAX_PIECE_BYTES, Result
 
 if TYPE_CHECKING:
     from investigator.agent.limits import Limits
@@ -65,6 +65,18 @@ def timed_out(text: str) -> Ran:
 def largest_answer(limits: Limits) -> int:
     """The bytes of the largest frame that an honest worker sends: a result, or why there is none."""
     return max(limits.output_bytes, _FAILURE_BYTES)
+
+
+def is_piece(body: bytes) -> bool:
+    """Whether a worker's frame holds findings that can be passed on: an object or a list of JSON, not too large."""
+    if len(body) > MAX_PIECE_BYTES or body[:1] not in (b"{", b"["):
+        return False
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+        _check_utf8(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def judge(end: Record | None, heard: Heard, *, limits: Limits, took_s: float, stderr: str) -> Ran:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import functools
 import gc
 import io
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -20,6 +22,7 @@ import orjson
 
 from investigator.agent.channel import CATALOGUE, FRAME_HEAD, REQUEST_BYTES, Answer, Request
 from investigator.agent.limits import Limits, adopt_orphans, bound, die_with, yield_to_others
+from investigator.agent.pieces import Pieces
 from investigator.agent.privacy import MASKED_FAILURE, as_dict, masked
 from investigator.agent.survey import survey
 from investigator.errors import BadInput, InvestigatorError
@@ -57,8 +60,8 @@ def work(connection: socket.socket, stderr: int, parent: int) -> NoReturn:
         os._exit(status)
 
 
-def answer(request: Request) -> Answer:
-    """Do what is asked, in this process; whatever goes wrong is an answer too."""
+def answer(request: Request, pieces: Pieces | None = None) -> Answer:
+    """Do what is asked, in this process; whatever goes wrong is an answer too. Findings may go ahead through `pieces`."""
     if request.module == CATALOGUE:
         return Answer(code="", result=survey())
     try:
@@ -68,13 +71,15 @@ def answer(request: Request) -> Answer:
     lacks = missing(module.spec)
     if lacks is not None:
         return Answer(code="unavailable", result=Result.failed(lacks))
-    return answer_by(module, module.run, request)
+    return answer_by(module, module.run, request, pieces)
 
 
-def answer_by(module: Module[Any], run: Callable[[Any, Context], Any], request: Request) -> Answer:
+def answer_by(
+    module: Module[Any], run: Callable[[Any, Context], Any], request: Request, pieces: Pieces | None = None
+) -> Answer:
     """Have `run` answer with a module's result, as the module is asked in this request."""
     try:
-        return _run(module, run, request)
+        return _run(module, run, request, pieces)
     except MemoryError:
         pass  # answered below, when the frames that hold the memory are gone
     gc.collect()
@@ -84,13 +89,16 @@ def answer_by(module: Module[Any], run: Callable[[Any, Context], Any], request: 
     )
 
 
-def _run(module: Module[Any], run: Callable[[Any, Context], Any], request: Request) -> Answer:
+def _run(module: Module[Any], run: Callable[[Any, Context], Any], request: Request, pieces: Pieces | None) -> Answer:
     """Run it; raises `MemoryError`, and nothing else."""
     running = False
     try:
         parameters = load_parameters(module, request.parameters, local=request.local)
         running = True  # what is said before comes of the request alone
-        result: Any = run(parameters, _context(request))
+        context = _context(request)
+        if pieces is not None:
+            context = replace(context, hand_over=functools.partial(pieces.hand_over, module, parameters))
+        result: Any = run(parameters, context)
         if not isinstance(result, Result):
             return Answer(code="garbage", result=Result.failed(f"module {request.module} returned no result"))
         if request.private:
@@ -106,8 +114,8 @@ def _run(module: Module[Any], run: Callable[[Any, Context], Any], request: Reque
     return Answer(code="", result=result)
 
 
-def encode(reply: Answer, limits: Limits) -> bytes:
-    """The answer as JSON; in its stead a failure, if it is larger than the limit or no JSON."""
+def encode(reply: Answer, limits: Limits, *, sent_bytes: int = 0) -> bytes:
+    """The answer as JSON; in its stead a failure, if with what was `sent` before it is larger than the limit, or no JSON."""
     try:
         body = orjson.dumps(reply, default=as_dict)
     except (TypeError, ValueError, RecursionError) as error:
@@ -115,8 +123,8 @@ def encode(reply: Answer, limits: Limits) -> bytes:
     except MemoryError:
         text = f"out of memory while writing the result: the limit is {limits.memory_bytes:,} bytes"
         return encode(Answer(code="memory", result=Result.failed(text)), limits)
-    if len(body) > limits.output_bytes:
-        text = f"the result has {len(body):,} bytes; the limit is {limits.output_bytes:,}"
+    if sent_bytes + len(body) > limits.output_bytes:
+        text = f"the result has {sent_bytes + len(body):,} bytes; the limit is {limits.output_bytes:,}"
         return encode(Answer(code="output", result=Result.failed(text)), Limits())
     return body
 
@@ -139,7 +147,8 @@ def _serve(connection: socket.socket) -> None:
 
         stay(connection, request)
         return
-    body = encode(answer(request), request.limits)
+    pieces = Pieces(connection.sendall, request) if request.in_pieces else None
+    body = encode(answer(request, pieces), request.limits, sent_bytes=pieces.bytes if pieces is not None else 0)
     connection.sendall(FRAME_HEAD.pack(len(body)))
     connection.sendall(body)
 

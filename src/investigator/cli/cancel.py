@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from investigator.console.stopping import Stopped
     from investigator.console.store import Store
     from investigator.protocol.action import Action
+    from investigator.protocol.piece import Piece
     from investigator.protocol.result import Outcome, State
 
 INTERRUPTED = 130
@@ -182,6 +183,10 @@ class _Lines:
 
     def started(self, action: Action, *, targeted: int, expected: int) -> None:
         """Said by `_say_started`, which knows more."""
+
+    def piece(self, agent: str, name: str, piece: Piece) -> bool:  # noqa: ARG002
+        """What was found is for whoever asked."""
+        return False
 
     def outcome(self, agent: str, name: str, state: State, outcome: Outcome | None) -> None:  # noqa: ARG002
         from investigator.console.render_parts import why

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from investigator.protocol.action import Action
+from investigator.protocol.piece import Piece
 from investigator.protocol.result import Outcome, State
 
 
@@ -29,6 +30,9 @@ class Audience(Protocol):
 
     def started(self, action: Action, *, targeted: int, expected: int) -> None:
         """It was published; an answer is expected of so many of the targeted."""
+
+    def piece(self, agent: str, name: str, piece: Piece) -> bool:
+        """Findings of an agent that is not final yet. True: they were shown, and its outcome comes without them."""
 
     def outcome(self, agent: str, name: str, state: State, outcome: Outcome | None) -> None:
         """An agent's final state; the outcome is None where it said nothing."""

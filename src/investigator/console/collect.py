@@ -12,6 +12,8 @@ from investigator.errors import BadInput, BrokerError, DeploymentError, Refused
 from investigator.protocol.action import Action, utc
 from investigator.protocol.answer import Assembly, unpack
 from investigator.protocol.identity import BadFrame
+from investigator.protocol.piece import Piece
+from investigator.protocol.result import Outcome
 from investigator.protocol.subjects import ALL_HEARTBEATS, RESULTS, results_of
 from investigator.protocol.tally import Tally
 
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     from investigator.console.inventory import Host, Inventory
     from investigator.console.store import Store
     from investigator.protocol.answer import Head
-    from investigator.protocol.result import Outcome, State
+    from investigator.protocol.piece import Place
+    from investigator.protocol.result import State
 
 GRACE_S: Final = 5.0
 """How long after its expiry an action's last answers are awaited: what was killed at expiry still says so."""
@@ -52,6 +55,8 @@ class Collection:
     """SHA-256 of the envelope of a cancel of this action, with and without the action: its refusals are awaited too."""
     on_cancel_refused: Callable[[str, Outcome], None] | None = None
     """Called with agent id and outcome for each agent that refuses it."""
+    on_piece: Callable[[str, str, Piece], bool] = lambda _agent, _name, _piece: False
+    """Called with agent id, name and findings that came ahead of an outcome; where it is true, the outcome comes without them."""
     tally: Tally = field(init=False)
     seen_since: set[str] = field(default_factory=set)
     dropped: int = 0
@@ -60,6 +65,7 @@ class Collection:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     _assemblies: dict[str, Assembly] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
+    _shown: dict[str, set[Place]] = field(default_factory=dict)
     _taken: set[bytes] = field(default_factory=set)
     _last_sequence: int = 0
     _unkept: list[tuple[str, bytes]] = field(default_factory=list)
@@ -190,33 +196,52 @@ class Collection:
             if head.digest != self.digest:
                 # somebody published other bytes under this action's id, and the agent answered to those
                 raise BadFrame("it answers other bytes than this action's")
-            outcome = self._assemblies.setdefault(agent, Assembly()).add(head, piece)
-            # bytes that no trusted key signed are refused in the open: their `sealto` was not believed
-            if outcome is not None and head.sealto != self.action.sealto and outcome.state != "refused":
-                raise BadFrame("it is sealed to another key than was asked")
-            if outcome is not None and outcome.state == "refused" and outcome.envelope != self.envelope:
-                raise BadFrame("it refuses a copy that was not sent from here")
+            told = self._assemblies.setdefault(agent, Assembly()).add(head, piece)
+            if told is not None:
+                self._check(head, told)
         except (Refused, BadInput) as error:
             self._drop(agent, error)
             return
         self._unkept.append((agent, payload))
         self.seen_since.add(agent)
-        if outcome is not None and self.tally.add(agent, outcome) and self.tally.is_final(agent):
-            self._tell(agent, outcome)
+        if told is not None:
+            self._count(agent, told)
         self.changed.set()
+
+    def _check(self, head: Head, told: Outcome | Piece) -> None:
+        """Raise BadFrame for what verifies, and is no answer to what was asked."""
+        refusal = isinstance(told, Outcome) and told.state == "refused"
+        # bytes that no trusted key signed are refused in the open: their `sealto` was not believed
+        if head.sealto != self.action.sealto and not refusal:
+            raise BadFrame("it is sealed to another key than was asked")
+        if isinstance(told, Outcome) and refusal and told.envelope != self.envelope:
+            raise BadFrame("it refuses a copy that was not sent from here")
+        last = told.operation + 1 if isinstance(told, Piece) else len(told.pieces)
+        if last > len(self.action.operations):
+            raise BadFrame("it has findings of an operation that was not asked")
+
+    def _count(self, agent: str, told: Outcome | Piece) -> None:
+        """Into the tally; to whoever shows it, a piece at once and an outcome when nothing of it is missing."""
+        if isinstance(told, Outcome):
+            self.tally.add(agent, told)
+        elif self.tally.add_piece(agent, told) and self.on_piece(agent, self.name_of(agent), told):
+            self._shown.setdefault(agent, set()).add(told.place)
+        outcome = self.unshown(agent) if self.tally.is_final(agent) and agent not in self._told else None
+        if outcome is not None:
+            self._told.add(agent)
+            self.on_outcome(agent, self.name_of(agent), outcome)
+
+    def unshown(self, agent: str) -> Outcome | None:
+        """What an agent said, without the findings that `on_piece` took."""
+        return self.tally.whole(agent, shown=self._shown.get(agent, ()))
 
     def _take_refusal(self, agent: str, head: Head, piece: bytes) -> None:
         outcome = self._assemblies.setdefault(agent, Assembly()).add(head, piece)
-        if outcome is not None and outcome.state == "refused" and outcome.envelope in self.cancel:
+        if isinstance(outcome, Outcome) and outcome.state == "refused" and outcome.envelope in self.cancel:
             self.seen_since.add(agent)
             if self.on_cancel_refused is not None:
                 self.on_cancel_refused(agent, outcome)
             self.changed.set()
-
-    def _tell(self, agent: str, outcome: Outcome) -> None:
-        if agent not in self._told:
-            self._told.add(agent)
-            self.on_outcome(agent, self.name_of(agent), outcome)
 
     def name_of(self, agent: str) -> str:
         """As the inventory knows it, whatever an answer claims."""

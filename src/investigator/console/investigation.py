@@ -102,6 +102,7 @@ async def _open(
         private_key=private_key,
         on_outcome=tell,
         on_warning=audience.warn,
+        on_piece=audience.piece,
     )
     return targeted, collection
 
@@ -127,8 +128,10 @@ def _close(
     states = collection.states()
     for agent in sorted(states, key=lambda agent: (collection.name_of(agent), agent)):
         if agent not in working and not collection.tally.is_final(agent):
-            outcome = collection.tally.outcomes.get(agent)
+            outcome, lacks = collection.unshown(agent), len(collection.tally.missing(agent))
             audience.outcome(agent, collection.name_of(agent), states[agent], outcome)
+            if lacks:
+                audience.warn(f"{collection.name_of(agent)}: {lacks} pieces of its findings did not arrive")
     summary = Summary(
         action=collection.action.id,
         targeted=len(states),

@@ -13,6 +13,7 @@ from investigator.console.progress import ProgressLine, progress_wanted
 from investigator.errors import BadInput
 from investigator.modules import get_module
 from investigator.printable import UNSAFE, printable
+from investigator.protocol.piece import Piece
 from investigator.protocol.result import Outcome, Result
 
 MAX_REASON_CHARACTERS: Final = 300
@@ -30,6 +31,10 @@ class Quiet:
         """How it stands."""
         text = f"{targeted} targeted, {answered} answered, {found} found, {failed} failed, {elapsed_s:.1f} s"
         self.line.show(text, elapsed_s=elapsed_s)
+
+    def piece(self, agent: str, name: str, piece: Piece) -> bool:  # noqa: ARG002 - the protocol's
+        """Nothing: an agent's answer is shown in one, when its state is known."""
+        return False
 
     def warn(self, text: str) -> None:
         """Something that the person who asks should know."""

@@ -14,7 +14,8 @@ from investigator.console.audience import Summary
 from investigator.console.render_parts import ModuleLines, Quiet, why
 from investigator.printable import printable
 from investigator.protocol.action import Action
-from investigator.protocol.result import Outcome, State
+from investigator.protocol.piece import Piece
+from investigator.protocol.result import Outcome, Result, State
 from investigator.protocol.tally import STATES
 
 MAX_NAMES: Final = 50
@@ -53,6 +54,16 @@ class TextRenderer(Quiet):
             return
         are = "agent is" if targeted == 1 else "agents are"
         self.say(f"{targeted} {are} targeted, {expected} expected to answer. Following action ID {action.id}.")
+
+    def piece(self, agent: str, name: str, piece: Piece) -> bool:  # noqa: ARG002 - the protocol's
+        """Its lines, where only findings are wanted: all else is about the whole result."""
+        if self._show != "found":
+            return False
+        found = Result(foundanything=True, success=True, elements=piece.elements)
+        shown = printable(name)
+        for line in self._lines.of(piece.operation, found, everything=False):
+            self.put(f"{shown} {line}\n")
+        return True
 
     def outcome(self, agent: str, name: str, state: State, outcome: Outcome | None) -> None:  # noqa: ARG002
         """An agent's lines, by `-show`; or a place among those that are named at the end."""

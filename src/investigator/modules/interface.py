@@ -11,7 +11,7 @@ import difflib
 import functools
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -74,6 +74,11 @@ class Spec:
     """(what for, command line after the module's name) pairs for the manual."""
 
 
+def keep(elements: Any) -> bool:  # noqa: ARG001 - the shape of `Context.hand_over`
+    """Take nothing: the result has it all, as where a module runs without an agent."""
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """What a running operation may know of its surroundings."""
@@ -86,6 +91,10 @@ class Context:
     """The start of the run, seconds since 1970."""
     result_bytes: int = 23 << 20
     """How large the result's JSON may become; a module with more to say cuts it and says so in `Result.errors`."""
+    hand_over: Callable[[Any], bool] = keep
+    """Hand over findings at once, in the shape of `elements`, when there are `PIECE_BYTES` of them. True: they are on their
+    way, and the result leaves them out; the reader appends lists and joins objects by key. False: keep them, and do not ask
+    again. They count for `result_bytes` all the same. For the module's own thread alone."""
 
 
 P = TypeVar("P", bound=msgspec.Struct)

@@ -1,4 +1,4 @@
-r"""Stage 6: an outcome on the wire: cut into parts, each signed by the agent, then sealed to the asker.
+r"""Stage 6: an outcome, or a piece that goes ahead of it, on the wire: cut into parts, each signed by the agent, then sealed to the asker.
 
     part    = <head, one line of JSON> \n <slice of the outcome's JSON>
     frame   = <64-byte Ed25519 signature> <part>            (protocol.identity, kind "outcome")
@@ -23,7 +23,8 @@ from investigator.errors import BadInput
 from investigator.protocol.action import sealing_key
 from investigator.protocol.codec import convert, strict_loads
 from investigator.protocol.identity import OUTCOME, BadFrame, Identity, agent_id, open_frame
-from investigator.protocol.result import NOT_FOR_AGENTS, Outcome
+from investigator.protocol.piece import Piece
+from investigator.protocol.result import MAX_PIECES, NOT_FOR_AGENTS, Outcome
 from investigator.protocol.sealing import NotSealedToUs, seal, unseal
 
 MAX_PART_BYTES: Final = 256 * 1024
@@ -50,15 +51,16 @@ class Head(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True
     parts: Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTS)] = 1
 
 
-def pack(outcome: Outcome, identity: Identity, *, action: str, digest: str, sealto: str | None) -> Iterator[bytes]:
-    """The payloads that tell an outcome, to be published in any order, made one at a time.
+def pack(told: Outcome | Piece, identity: Identity, *, action: str, digest: str, sealto: str | None) -> Iterator[bytes]:
+    """The payloads that tell an outcome or a piece, to be published in any order, made one at a time; a piece is one payload.
 
     Raises:
         BadInput: it is larger than all parts together; the caller says so to the asker instead.
     """
-    document = msgspec.json.encode(outcome)  # not orjson: findings that are JSON text already are copied as they are
-    if len(document) > MAX_OUTCOME_BYTES:
-        raise BadInput(f"result of {len(document):,} bytes; {MAX_OUTCOME_BYTES:,} at most")
+    document = msgspec.json.encode(told)  # not orjson: findings that are JSON text already are copied as they are
+    most = MAX_PART_BYTES if isinstance(told, Piece) else MAX_OUTCOME_BYTES
+    if len(document) > most:
+        raise BadInput(f"result of {len(document):,} bytes; {most:,} at most")
     whole = hashlib.sha256(document).hexdigest()
     starts = range(0, len(document), MAX_PART_BYTES)
     for number, start in enumerate(starts, start=1):
@@ -118,9 +120,11 @@ class Assembly:
     parts: dict[tuple[str, str, int], dict[int, bytes]] = field(default_factory=dict)
     complete: set[str] = field(default_factory=set)
     """The wholes that were given out: their parts come again from the stream, and are not put together again."""
+    pieces: int = 0
+    piece_bytes: int = 0
 
-    def add(self, head: Head, piece: bytes) -> Outcome | None:
-        """The outcome, when its last missing part is here; None before, and for what was given out already.
+    def add(self, head: Head, piece: bytes) -> Outcome | Piece | None:
+        """The outcome, when its last missing part is here, or a piece; None before, and for what was given out already.
 
         An agent may send several outcomes (a refusal of a copy, then the answer): parts belong together by the digest,
         the whole and the count that they name.
@@ -143,20 +147,36 @@ class Assembly:
         document = b"".join(kept[number] for number in sorted(kept))
         if hashlib.sha256(document).hexdigest() != head.whole:
             raise BadInput("result: parts that do not make the whole")
-        outcome = decode_outcome(document)
+        told = decode(document)
+        if isinstance(told, Piece):
+            self._take_in(head, len(document))
         self.complete.add(head.whole)
-        return outcome
+        return told
+
+    def _take_in(self, head: Head, size: int) -> None:
+        """Count a piece, against an agent that would fill the console."""
+        if head.parts != 1:
+            raise BadInput("result: a piece in several parts")
+        if self.pieces >= MAX_PIECES or self.piece_bytes + size > MAX_OUTCOME_BYTES:
+            raise BadInput(f"result: more pieces than {MAX_PIECES:,}, or than {MAX_OUTCOME_BYTES:,} bytes of them")
+        self.pieces += 1
+        self.piece_bytes += size
 
 
-def decode_outcome(document: bytes) -> Outcome:
-    """An outcome, from its slices put together in order.
+def decode(document: bytes) -> Outcome | Piece:
+    """An outcome, from its slices put together in order, or a piece, which alone has an `operation`.
 
     Raises:
-        BadInput: it is none.
+        BadInput: it is neither.
     """
-    outcome = convert(strict_loads(document, what="result", max_bytes=MAX_OUTCOME_BYTES), Outcome, what="result")
+    value = strict_loads(document, what="result", max_bytes=MAX_OUTCOME_BYTES)
+    if isinstance(value, dict) and "operation" in value:
+        return convert(value, Piece, what="result")
+    outcome = convert(value, Outcome, what="result")
     if outcome.state in NOT_FOR_AGENTS:
         raise BadInput(f"result: an agent cannot say {outcome.state!r} of itself")
+    if sum(outcome.pieces) > MAX_PIECES:
+        raise BadInput(f"result: an outcome of more than {MAX_PIECES:,} pieces")
     return outcome
 
 

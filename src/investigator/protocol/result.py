@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
 from investigator.protocol.codec import strict_loads
 
 MAX_FINDINGS_BYTES: Final = 64 << 20
+MAX_OPERATIONS: Final = 1000
+PIECE_BYTES: Final = 256_000
+"""When so many bytes of JSON are found, a module hands them over and goes on (`modules.interface.Context.hand_over`)."""
+PIECE_FRAME_BYTES: Final = 256
+"""At most, of a piece, around its findings."""
+MAX_PIECE_BYTES: Final = (256 << 10) - PIECE_FRAME_BYTES
+"""Of the findings in one piece, which then is one part of an answer."""
+MAX_PIECES: Final = 1024
+"""Of one agent for one action, whatever their size."""
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,6 +105,10 @@ class Outcome(msgspec.Struct, kw_only=True, frozen=True):
     started_s: float = 0.0
     finished_s: float = 0.0
     """The agent's clock, seconds since 1970."""
+    pieces: Annotated[
+        list[Annotated[int, msgspec.Meta(ge=0, le=MAX_PIECES)]], msgspec.Meta(max_length=MAX_OPERATIONS)
+    ] = []
+    """How many pieces (`protocol.piece`) of each operation's findings went ahead; empty where there are none."""
 
 
 def merged_state(results: Sequence[Result]) -> State:

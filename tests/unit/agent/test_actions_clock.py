@@ -83,9 +83,9 @@ async def test_a_refused_copy_is_in_no_ledger_and_what_runs_is_on_the_disk_first
 
     run = scene.runner.run
 
-    async def run_and_look(module: str, parameters: object, *, deadline_s: float) -> object:
+    async def run_and_look(module: str, parameters: object, *, deadline_s: float, take: object = None) -> object:
         on_disk.append(entered())
-        return await run(module, parameters, deadline_s=deadline_s)
+        return await run(module, parameters, deadline_s=deadline_s, take=take)
 
     scene.runner.run = run_and_look  # type: ignore[method-assign,assignment]
     await scene.hear(sealed_in(text))

@@ -18,6 +18,7 @@ from investigator.console.render import Output, Show, renderer
 from investigator.console.render_csv import COLUMNS, csv_text
 from investigator.console.render_parts import json_text
 from investigator.protocol.action import Action, Operation
+from investigator.protocol.piece import Piece
 from investigator.protocol.result import Outcome, Result, State
 
 ACTION = Action(
@@ -101,6 +102,15 @@ def test_text_has_findings_on_stdout_and_all_else_on_stderr() -> None:
         "1 agent has found results",
         "3 targeted: 1 found, 1 notfound, 1 refused in 0.41 s",
     ]
+
+
+def test_text_shows_findings_as_they_arrive_and_json_with_the_outcome() -> None:
+    ahead = Piece(operation=0, number=1, elements=hit().elements)
+    for output, show, shown in (("text", "found", f"web {LINE}\n"), ("text", "all", ""), ("ndjson", "found", "")):
+        out = io.StringIO()
+        audience = renderer(output, show=show, modules=["file"], stdout=out, stderr=io.StringIO())  # type: ignore[arg-type] # a literal
+        assert audience.piece("id", "web", ahead) == bool(shown)
+        assert out.getvalue() == shown
 
 
 def test_what_agents_could_not_read_is_said_even_where_they_found_nothing() -> None:

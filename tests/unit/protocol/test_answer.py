@@ -1,6 +1,7 @@
 """An outcome in parts: put together in any order, and never from a part that is missing, foreign or altered."""
 
 import base64
+import hashlib
 import random
 from typing import Any
 
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 
 from investigator.errors import BadInput, InvestigatorError, Refused
 from investigator.protocol import answer
-from investigator.protocol.answer import Assembly, Head, decode_outcome, pack, unpack
+from investigator.protocol.answer import Assembly, Head, decode, pack, unpack
 from investigator.protocol.identity import OUTCOME, BadFrame, Identity
+from investigator.protocol.piece import Piece
 from investigator.protocol.result import Outcome, Result
 from investigator.protocol.sealing import NotSealedToUs, generate_sealing_key, public_sealing_key, seal
 from signed import ACTION_ID, OTHER_ID
@@ -31,12 +33,18 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer, "MAX_OUTCOME_BYTES", PART * answer.MAX_PARTS)
 
 
+def piece_of(number: int = 1) -> Piece:
+    return Piece(operation=0, number=number, elements=["x"])
+
+
 def outcome(size: int = 1, text: str = "x", **changes: Any) -> Outcome:
     results = [Result(success=True, foundanything=True, elements=[text * 40] * size)]
     return Outcome(**{"state": "found", "name": "web-1", "results": results, "finished_s": 5.0, **changes})
 
 
-def packed(what: Outcome, *, by: Identity = AGENT, sealto: str | None = SEALTO, digest: str = DIGEST) -> list[bytes]:
+def packed(
+    what: Outcome | Piece, *, by: Identity = AGENT, sealto: str | None = SEALTO, digest: str = DIGEST
+) -> list[bytes]:
     return list(pack(what, by, action=ACTION_ID, digest=digest, sealto=sealto))
 
 
@@ -44,7 +52,7 @@ def opened(payload: bytes, private_key: bytes | None = PRIVATE) -> tuple[Head, b
     return unpack(payload, action=ACTION_ID, agent=AGENT.id, private_key=private_key)
 
 
-def together(assembly: Assembly, payloads: list[bytes]) -> list[Outcome]:
+def together(assembly: Assembly, payloads: list[bytes]) -> list[Outcome | Piece]:
     given_out = (assembly.add(*opened(payload)) for payload in payloads)
     return [one for one in given_out if one is not None]
 
@@ -171,7 +179,7 @@ def test_an_outcome_that_is_too_large_is_told_as_such() -> None:
         packed(outcome(800))
 
 
-def assembled(assembly: Assembly, piece: bytes, **changes: Any) -> Outcome | None:
+def assembled(assembly: Assembly, piece: bytes, **changes: Any) -> Outcome | Piece | None:
     return assembly.add(msgspec.convert(head(**changes), Head), piece)
 
 
@@ -202,17 +210,18 @@ def test_what_was_put_together_is_not_kept_nor_put_together_again() -> None:
 @given(st.binary())
 def test_any_bytes_are_an_outcome_or_bad_input(document: bytes) -> None:
     with pytest.raises(BadInput):
-        decode_outcome(document)
+        decode(document)
 
 
 @pytest.mark.parametrize("state", ["expired", "offline", "lost", "Found"])
 def test_an_agent_cannot_claim_a_state_that_is_not_its_own_to_say(state: str) -> None:
     with pytest.raises(BadInput):
-        decode_outcome(orjson.dumps({"state": state, "name": "x"}))
+        decode(orjson.dumps({"state": state, "name": "x"}))
 
 
 def test_numbers_of_any_size_in_a_result_can_be_told_on() -> None:
-    read = decode_outcome(b'{"state":"found","name":"x","results":[{"elements":[1e30,18446744073709551615,2.0]}]}')
+    read = decode(b'{"state":"found","name":"x","results":[{"elements":[1e30,18446744073709551615,2.0]}]}')
+    assert isinstance(read, Outcome)
     assert read.results[0].elements == [1e30, 18446744073709551615, 2]
     orjson.dumps(msgspec.to_builtins(read))
 
@@ -222,3 +231,59 @@ def test_every_error_here_is_one_line() -> None:
         with pytest.raises(InvestigatorError) as caught:
             opened(payload)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("sealto", [SEALTO, None])
+def test_a_piece_travels_like_an_outcome_in_one_payload(sealto: str | None) -> None:
+    (payload,) = packed(piece_of(7), sealto=sealto)
+    assert together(Assembly(), [payload, payload]) == [piece_of(7)]
+
+
+def test_a_piece_that_is_larger_than_a_part_is_not_packed() -> None:
+    with pytest.raises(BadInput, match="at most"):
+        packed(Piece(operation=0, number=1, elements=["x" * PART]))
+
+
+def test_a_piece_in_several_parts_is_refused() -> None:
+    document = msgspec.json.encode(piece_of())
+    assembly = Assembly()
+    head = {"whole": hashlib.sha256(document).hexdigest(), "parts": 2}
+    assembled(assembly, document[:5], part=1, **head)
+    with pytest.raises(BadInput, match="several parts"):
+        assembled(assembly, document[5:], part=2, **head)
+
+
+def test_an_agent_that_sends_pieces_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer, "MAX_PIECES", 3)
+    assembly = Assembly()
+    assert len(together(assembly, [packed(piece_of(number))[0] for number in (1, 2, 3)])) == 3
+    with pytest.raises(BadInput, match="more pieces"):
+        together(assembly, packed(piece_of(4)))
+    assert together(assembly, packed(outcome(1))) == [outcome(1)]
+
+
+def test_pieces_together_are_no_larger_than_an_outcome_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer, "MAX_OUTCOME_BYTES", 100)
+    assembly = Assembly()
+    together(assembly, packed(piece_of(1)))
+    together(assembly, packed(piece_of(2)))
+    with pytest.raises(BadInput, match="100 bytes"):
+        together(assembly, packed(piece_of(3)))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b'{"operation":-1,"number":1,"elements":[]}',
+        b'{"operation":0,"number":0,"elements":[]}',
+        b'{"operation":0,"number":1025,"elements":[]}',
+        b'{"operation":0,"number":1}',
+        b'{"operation":0,"number":1,"elements":[],"state":"found"}',
+        b'{"state":"found","name":"x","pieces":[1025]}',
+        b'{"state":"found","name":"x","pieces":[-1]}',
+        b'{"state":"found","name":"x","pieces":[1000,1000]}',
+    ],
+)
+def test_pieces_that_cannot_be_are_refused(wrong: bytes) -> None:
+    with pytest.raises(BadInput):
+        decode(wrong)

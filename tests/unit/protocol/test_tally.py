@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from investigator.protocol.piece import Piece
 from investigator.protocol.result import NOT_FOR_AGENTS, Outcome, Result, State
 from investigator.protocol.tally import STATES, Tally
 
@@ -20,12 +21,23 @@ OUTCOMES = st.builds(
     code=st.sampled_from(["", "replayed", "permission", "memory"]),
     finished_s=st.sampled_from([1.0, 2.0, 3.0]),
     results=st.lists(st.builds(Result, success=st.booleans(), elements=ELEMENTS), max_size=2),
+    pieces=st.lists(st.integers(0, 2), max_size=2),
 )
-SEVERAL = st.lists(st.tuples(st.sampled_from(AGENTS), OUTCOMES), max_size=12)
+PIECES = st.builds(
+    Piece, operation=st.integers(0, 1), number=st.integers(1, 2), elements=st.sampled_from([["x"], ["y"], {"a": []}])
+)
+SEVERAL = st.lists(st.tuples(st.sampled_from(AGENTS), st.one_of(OUTCOMES, PIECES)), max_size=16)
 
 
 def told(state: State, code: str = "", finished_s: float = 1.0) -> Outcome:
     return Outcome(state=state, name="web-1", code=code, finished_s=finished_s)
+
+
+def hear(tally: Tally, agent: str, what: Outcome | Piece) -> None:
+    if isinstance(what, Piece):
+        tally.add_piece(agent, what)
+    else:
+        tally.add(agent, what)
 
 
 def tally_of(*outcomes: Outcome) -> Tally:
@@ -38,13 +50,14 @@ def tally_of(*outcomes: Outcome) -> Tally:
 @given(SEVERAL, st.randoms(use_true_random=False), st.integers(0, 12))
 def test_any_order_and_any_repetition_comes_to_the_same(said: list[Any], rng: random.Random, repeated: int) -> None:
     one, other = Tally({"a": "web-1"}), Tally({"a": "web-1"})
-    for agent, outcome in said:
-        one.add(agent, outcome)
+    for agent, what in said:
+        hear(one, agent, what)
     again = said + (rng.choices(said, k=repeated) if said else [])
     rng.shuffle(again)
-    for agent, outcome in again:
-        other.add(agent, outcome)
+    for agent, what in again:
+        hear(other, agent, what)
     assert one.outcomes == other.outcomes
+    assert [one.whole(agent) for agent in AGENTS] == [other.whole(agent) for agent in AGENTS]
     assert one.waiting(AGENTS) == other.waiting(AGENTS)
 
 
@@ -53,12 +66,14 @@ def test_every_agent_that_was_expected_or_answered_is_in_exactly_one_state(
     said: list[Any], targeted: set[str], seen: set[str]
 ) -> None:
     tally = Tally(dict.fromkeys(targeted, "name"))
-    for agent, outcome in said:
-        tally.add(agent, outcome)
+    for agent, what in said:
+        hear(tally, agent, what)
     states, counts = tally.states(seen_since=seen), tally.counts(seen_since=seen)
     assert set(states) == targeted | {agent for agent, _ in said}
     assert sum(counts.values()) == len(states)
     assert list(counts) == [state for state in STATES if state in counts]
+    for agent in {agent for agent, _ in said} - set(tally.outcomes):  # it began to answer, so it was there
+        assert states[agent] == "expired"
     for agent in targeted - {agent for agent, _ in said}:
         assert states[agent] == ("expired" if agent in seen else "offline")
 
@@ -116,3 +131,27 @@ def test_an_expected_agent_keeps_its_name_and_an_unexpected_one_counts_under_its
     tally.add("z", told("notfound"))
     assert tally.names() == {"a": "db-1", "z": "web-1"}
     assert tally.counts() == {"found": 1, "notfound": 1}
+
+
+def test_an_agent_is_not_final_before_its_outcome_nor_while_a_piece_of_it_is_missing() -> None:
+    tally = Tally({"a": "web-1"})
+    tally.add_piece("a", Piece(operation=0, number=2, elements=["y"]))
+    assert not tally.is_final("a")
+    assert tally.states() == {"a": "expired"}
+    tally.add("a", Outcome(state="found", name="web-1", results=[Result(elements=["z"])], pieces=[2]))
+    assert not tally.is_final("a")
+    assert tally.missing("a") == [(0, 1)]
+    tally.add_piece("a", Piece(operation=0, number=1, elements=["x"]))
+    assert tally.is_final("a")
+    outcome = tally.whole("a")
+    assert outcome is not None
+    assert outcome.results[0].elements == ["x", "y", "z"]
+
+
+def test_what_an_agent_found_that_never_ended_is_kept() -> None:
+    tally = Tally({"a": "web-1", "b": "web-2"})
+    tally.add_piece("a", Piece(operation=0, number=1, elements=["x"]))
+    outcome = tally.whole("a")
+    assert outcome is not None
+    assert (outcome.state, outcome.name, outcome.results[0].elements) == ("expired", "web-1", ["x"])
+    assert tally.whole("b") is None

@@ -1,7 +1,7 @@
 """What was found, as MIG's JSON: elements, statistics, errors; within the bytes that a result may have.
 
 Elements are small objects that share what they can, so that tens of thousands of them stay cheap; orjson and msgspec
-write them as the JSON that MIG has.
+write them as the JSON that MIG has. Many of them are handed over in pieces.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import orjson
 from investigator.modules.durations import duration_text, utc_text
 from investigator.modules.file.checks import Check, Plan, mode_text
 from investigator.modules.file.opening import path_text, split
-from investigator.protocol.result import Result
+from investigator.modules.interface import keep
+from investigator.protocol.result import PIECE_BYTES, Result
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
 MAX_ERROR_BYTES: Final = 1 << 20
 """Of the texts of errors, where nothing else limits them."""
@@ -63,8 +65,11 @@ _FRAME_BYTES: Final = len(b'{"file":,"search":,"fileinfo":},')
 class Report:
     """Collects while the searches run; `result` is what comes of it."""
 
-    def __init__(self, plans: list[Plan], *, result_bytes: int) -> None:
+    def __init__(self, plans: list[Plan], *, result_bytes: int, hand_over: Callable[[Any], bool] = keep) -> None:
         self._plans = plans
+        self._hand_over = hand_over
+        self._until_piece: float = PIECE_BYTES
+        """Bytes of elements that are still to come before they are handed over."""
         self._left = max(result_bytes - MAX_ERROR_BYTES, 0)
         self._elements: dict[Plan, dict[Check | None, list[Element]]] = {plan: {} for plan in plans}
         self._unreturned: dict[str, int] = {}
@@ -96,11 +101,15 @@ class Report:
         )
         search = self._searches[plan] if check is None else self._one_check(check, split(path)[0])
         file = path_text(path)
-        self._left -= _FRAME_BYTES + len(orjson.dumps(file)) + len(orjson.dumps(info)) + self._size(search)
+        size = _FRAME_BYTES + len(orjson.dumps(file)) + len(orjson.dumps(info)) + self._size(search)
+        self._left -= size
         if self._left < 0:
             self._unreturned[plan.label] = 1
-        else:
-            self._elements[plan].setdefault(check, []).append(Element(file, search, info))
+            return
+        self._elements[plan].setdefault(check, []).append(Element(file, search, info))
+        self._until_piece -= size
+        if self._until_piece <= 0:
+            self._hand_over_elements()
 
     def error(self, text: str) -> None:
         """A soft error; the same one is said once."""
@@ -149,13 +158,25 @@ class Report:
             errors=[*errors, *self._notes] or None,
         )
 
+    def _hand_over_elements(self) -> None:
+        """What is here goes ahead; where nobody takes it, it stays, and so does all that follows."""
+        found = {plan.label: [one for some in kept.values() for one in some] for plan, kept in self._elements.items()}
+        if not self._hand_over({label: elements for label, elements in found.items() if elements}):
+            self._until_piece = float("inf")
+            return
+        self._until_piece = PIECE_BYTES
+        for kept in self._elements.values():
+            for elements in kept.values():
+                elements.clear()
+
     def _elements_of(self, plan: Plan) -> list[Element] | None:
+        """What was not handed over; a check that found nothing at all is told as MIG does."""
         found = self._elements[plan]
         if plan.matchall:
-            return found.get(None) or [Element("", self._searches[plan], _NO_FILE)]
+            return found[None] if None in found else [Element("", self._searches[plan], _NO_FILE)]
         elements: list[Element] = []
         for check in plan.checks():
-            elements += found.get(check) or [Element("", _check_json(check, plan.paths), _NO_FILE)]
+            elements += found[check] if check in found else [Element("", _check_json(check, plan.paths), _NO_FILE)]
         return elements or None
 
     def _size(self, search: dict[str, Any]) -> int:

@@ -1,0 +1,107 @@
+"""What a console takes of an agent's pieces, and when it tells that agent's outcome."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from investigator.console.collect import Collection
+from investigator.protocol.action import Action, Operation
+from investigator.protocol.answer import pack
+from investigator.protocol.identity import Identity
+from investigator.protocol.piece import Piece
+from investigator.protocol.result import Outcome, Result
+from signed import ACTION_ID
+
+AGENT = Identity(bytes(range(32)))
+DIGEST = "d" * 64
+ACTION = Action(
+    id=ACTION_ID,
+    name="n",
+    target="all",
+    condition=[],
+    validfrom=datetime(2026, 11, 24, 3, tzinfo=UTC),
+    expireafter=datetime(2026, 11, 24, 4, tzinfo=UTC),
+    operations=(Operation(module="file"),),
+)
+
+
+class Watched:
+    """A collection without a broker, and what it tells."""
+
+    def __init__(self, *, shows: bool = False) -> None:
+        self.outcomes: list[Outcome] = []
+        self.shown: list[Any] = []
+        self._shows = shows
+        self.warnings: list[str] = []
+        host = SimpleNamespace(id=AGENT.id, name="web-1")
+        self.collection = Collection(
+            action=ACTION,
+            digest=DIGEST,
+            envelope="",
+            broker=cast(Any, None),
+            store=cast(Any, None),
+            inventory=cast(Any, SimpleNamespace(hosts={AGENT.id: host})),
+            targeted=cast(Any, [host]),
+            private_key=None,
+            on_outcome=lambda _agent, _name, outcome: self.outcomes.append(outcome),
+            on_warning=self.warnings.append,
+            on_piece=self._on_piece,
+        )
+
+    def _on_piece(self, _agent: str, _name: str, piece: Piece) -> bool:
+        if self._shows:
+            self.shown.append(piece.elements)
+        return self._shows
+
+    def hear(self, told: Outcome | Piece, digest: str = DIGEST) -> None:
+        for payload in pack(told, AGENT, action=ACTION_ID, digest=digest, sealto=None):
+            self.collection._take(f"mig.result.{ACTION_ID}.{AGENT.id}", payload)
+
+
+def piece(number: int, operation: int = 0) -> Piece:
+    return Piece(operation=operation, number=number, elements=[number])
+
+
+LAST = Outcome(state="found", name="web-1", results=[Result(success=True, elements=[4])], pieces=[3])
+
+
+@given(st.permutations([piece(1), piece(2), piece(3), LAST]), st.integers(0, 4), st.randoms(use_true_random=False))
+def test_an_outcome_is_told_once_and_whole_whatever_comes_first(
+    arriving: list[Outcome | Piece], repeated: int, rng: random.Random
+) -> None:
+    watched = Watched()
+    for told in arriving[:-1]:
+        watched.hear(told)
+        assert not watched.outcomes
+    watched.hear(arriving[-1])
+    for told in rng.choices(arriving, k=repeated):
+        watched.hear(told)
+    (outcome,) = watched.outcomes
+    assert outcome.results[0].elements == [1, 2, 3, 4]
+    assert not watched.warnings
+
+
+def test_what_was_shown_as_it_came_is_not_in_the_outcome() -> None:
+    watched = Watched(shows=True)
+    for told in (piece(2), piece(1), LAST, piece(3)):
+        watched.hear(told)
+    assert watched.shown == [[2], [1], [3]]
+    assert watched.outcomes[0].results[0].elements == [4]
+    assert watched.outcomes[0].results[0].foundanything
+
+
+def test_pieces_of_what_was_not_asked_are_dropped_and_named() -> None:
+    watched = Watched()
+    watched.hear(piece(1, operation=1))
+    watched.hear(piece(1), digest="e" * 64)
+    watched.hear(Outcome(state="found", name="web-1", pieces=[0, 1]))
+    assert watched.collection.dropped == 3
+    assert "was not asked" in watched.warnings[0]
+    assert not watched.outcomes
+    assert not watched.collection.tally.pieces
