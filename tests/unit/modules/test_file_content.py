@@ -175,6 +175,7 @@ def test_the_length_of_matches_is_known_where_nothing_repeats(pattern: Any, shor
 @example("k$", [b"k\r", b"k"])
 @example("(?i)k", ["\u212a".encode(), b"K", b"x"])
 @example("[^a]", [b"\xff", b"a", b"b", b"c"])
+@example(r"\B", [b"a\xe9a", b"aa", b"a", b"b"])
 def test_names_joined_are_matched_as_each_alone(pattern: Any, names: Any) -> None:
     try:
         judge = NamePattern(pattern)

@@ -79,7 +79,8 @@ def superset(pattern: str, *, cr: bool = True, raw: bool = False) -> Superset | 
         match kind:
             case "unknown":
                 return None
-            case "start" | "border" | "end" if raw:
+            case "start" | "border" | "end" if raw or text == r"\B":
+                # RE2 finds \B between the bytes of U+FFFD too, which stands for one byte that is no UTF-8
                 exact = False
                 parts.append("(?:)")
             case "start" | "border":
