@@ -10,7 +10,7 @@ from typing import Any, Final
 from investigator import __version__
 from investigator.cli.request import parse_run
 from investigator.errors import BadInput
-from investigator.modules.flags import Flag, Flags, Values, split_flag, take_value, unknown_flag
+from investigator.modules.flags import Flag, Flags, parse_flags
 
 
 def mig(words: Sequence[str]) -> int:
@@ -28,7 +28,7 @@ def mig_agent(words: Sequence[str]) -> int:
     """
     from investigator.cli.module import run_module
 
-    given = _read(words, _AGENT, "mig-agent")
+    given = parse_flags(words, _AGENT, of="mig-agent")
     if given.get("version"):
         print(__version__)
         return 0
@@ -42,7 +42,7 @@ def mig_agent_search(words: Sequence[str]) -> int:
     """`mig-agent-search -t CONDITION`: MIG's header, then a line per agent."""
     import asyncio
 
-    given = _read(words, _SEARCH, "mig-agent-search")
+    given = parse_flags(words, _SEARCH, of="mig-agent-search")
     if given.get("version"):
         print(__version__)
         return 0
@@ -78,22 +78,6 @@ _SEARCH_COLUMNS: Final = (
     *("name", "id", "status", "version", "mode", "os", "arch", "pid", "starttime", "heartbeattime", "tags"),
     "environment",
 )
-
-
-def _read(words: Sequence[str], flags: Flags, program: str) -> dict[str, Any]:
-    values = Values()
-    at = 0
-    while at < len(words):
-        named = split_flag(words[at])
-        if named is None:
-            raise BadInput(f"{program}: {words[at][:60]!r} is no flag, and belongs to none")
-        name, inline = named
-        if name not in flags:
-            raise unknown_flag(name, flags, of=program)
-        value, used = take_value(flags[name], name, inline, words[at + 1 :])
-        values.set(flags[name], value)
-        at += 1 + used
-    return values.nested(flags)
 
 
 async def _search(target: str, config_file: Path | None) -> None:

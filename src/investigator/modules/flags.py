@@ -216,7 +216,7 @@ def parse_flags(words: Sequence[str], flags: Flags, *, of: str) -> dict[str, Any
     while at < len(words):
         named = split_flag(words[at])
         if named is None:
-            raise BadInput(f"{words[at][:60]!r} is no flag, and belongs to none")
+            raise BadInput(f"{of}: {words[at][:60]!r} is no flag, and belongs to none")
         name, inline = named
         if name not in flags:
             raise unknown_flag(name, flags, of=of)

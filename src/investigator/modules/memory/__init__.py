@@ -12,8 +12,9 @@ from investigator.modules.interface import MASK, Context, Need, Spec
 from investigator.modules.memory.checks import make_plans
 from investigator.modules.memory.hunt import Hunt
 from investigator.modules.memory.lines import result_lines
-from investigator.modules.memory.parameters import Parameters, SearchFlags, parameters_of_flags
+from investigator.modules.memory.parameters import Parameters, SearchFlags
 from investigator.modules.processes.report import masked
+from investigator.modules.processes.searches import parameters_of_flags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

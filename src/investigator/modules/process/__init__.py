@@ -12,8 +12,9 @@ from investigator.modules.interface import Context, Need, Spec
 from investigator.modules.process.checks import make_plans
 from investigator.modules.process.hunt import search, this_host
 from investigator.modules.process.lines import result_lines
-from investigator.modules.process.parameters import Parameters, SearchFlags, parameters_of_flags
+from investigator.modules.process.parameters import Parameters, SearchFlags
 from investigator.modules.processes.report import masked
+from investigator.modules.processes.searches import parameters_of_flags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

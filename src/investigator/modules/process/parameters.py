@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 
 from investigator.modules.interface import flag
-from investigator.modules.processes.searches import CLI_LABEL
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 Limit = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 LISTS: Final = (
@@ -79,11 +75,3 @@ class Parameters(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Searches by label; all of them share one look at the processes."""
 
     searches: dict[str, Search]
-
-
-def parameters_of_flags(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of one search, labelled `s1`, from the JSON of a `SearchFlags`."""
-    options = dict(values.get("options", {}))
-    if options.pop("matchany", False):
-        options["matchall"] = False
-    return {"searches": {CLI_LABEL: {**values, "options": options}}}

@@ -27,6 +27,14 @@ _MIN_PATTERN_BYTES: Final = 1 << 20
 _LABEL: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
+def parameters_of_flags(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of one search, labelled `s1`, from the JSON of a `SearchFlags`; matchany wins over matchall."""
+    options = dict(values.get("options", {}))
+    if options.pop("matchany", False):
+        options["matchall"] = False
+    return {"searches": {CLI_LABEL: {**values, "options": options}}}
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Check:
     """One value of one list."""
