@@ -213,7 +213,11 @@ _SERVICES: Final = (
     subjects.ALL_ALERTS,
     _DIRECT_GET_ACTIONS,
 )
-_STREAMS: Final = (subjects.ACTIONS, subjects.RESULTS, subjects.FACTS, subjects.HEARTBEATS, subjects.ALERTS)
+_STREAMS: Final = (subjects.ACTIONS, subjects.RESULTS, subjects.FACTS, subjects.HEARTBEATS, subjects.ALERTS, subjects.RECORDS)
+_RECORD: Final = (subjects.ALL_TALLIES, subjects.ALL_STATEMENTS)
+"""What investigators record themselves; what they ask is recorded by the server."""
+_FORGET: Final = tuple(f"$JS.API.STREAM.MSG.DELETE.{stream}" for stream in (subjects.FACTS, subjects.HEARTBEATS))
+"""A host that is no more is taken out of the inventory; an agent that is there comes back with its next facts."""
 _ACKNOWLEDGE: Final = f"$JS.API.STREAM.MSG.DELETE.{subjects.ALERTS}"
 """An alert is acknowledged by taking it out of its stream: all consoles see the same, whoever did it."""
 
@@ -234,6 +238,8 @@ _PERMISSIONS: Final[dict[Role, dict[str, list[str]]]] = {
             *(f"$JS.API.DIRECT.GET.{stream}" for stream in _STREAMS),
             *(f"$JS.API.STREAM.INFO.{stream}" for stream in _STREAMS),
             _ACKNOWLEDGE,
+            *_RECORD,
+            *_FORGET,
         ],
         "subscribe": [
             subjects.ALL_RESULTS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 import secrets
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from investigator.protocol.envelope import decode_envelope
 from investigator.protocol.kinds import claimed_kind
 from investigator.protocol.subjects import ACTIONS, action_subject
 
+OUTLIVES_ACTION_S: Final = 2
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -142,13 +144,14 @@ def sign_cancel(cancelling: Cancelling, signer: Signer) -> Cancelling:
 
 
 async def publish_cancel(cancelling: Cancelling, broker: Broker, *, now_s: float) -> None:
-    """Into the stream in the action's place, for the rest of the action's life.
+    """Into the stream behind the action, where agents ask for the last one; until the action's life is over.
 
     Raises:
         BrokerError: the stream did not take it.
     """
     raw = cancelling.envelope.encode()
-    left_s = max(int(cancelling.cancel.expireafter.timestamp() - now_s), 1)
+    # the action stands before it on the same subject, and must not be the last one there for even a second
+    left_s = max(math.ceil(cancelling.cancel.expireafter.timestamp() - now_s), 0) + OUTLIVES_ACTION_S
     for subject in cancelling.subjects:
         message_id = f"{cancelling.envelope.digest}.{secrets.token_hex(8)}"
         await broker.publish_acked(subject, raw, message_id=message_id, ttl_s=left_s)

@@ -202,6 +202,7 @@ port = {port}
 store = "{store}"
 credentials = "{store}/broker.nk"
 sync_always = true                  # a result is on the disk before it is acknowledged
+records_days = 400                  # how long it is kept who asked what, and how it ended
 """
 
 
