@@ -213,7 +213,14 @@ _SERVICES: Final = (
     subjects.ALL_ALERTS,
     _DIRECT_GET_ACTIONS,
 )
-_STREAMS: Final = (subjects.ACTIONS, subjects.RESULTS, subjects.FACTS, subjects.HEARTBEATS, subjects.ALERTS, subjects.RECORDS)
+_STREAMS: Final = (
+    subjects.ACTIONS,
+    subjects.RESULTS,
+    subjects.FACTS,
+    subjects.HEARTBEATS,
+    subjects.ALERTS,
+    subjects.RECORDS,
+)
 _RECORD: Final = (subjects.ALL_TALLIES, subjects.ALL_STATEMENTS)
 """What investigators record themselves; what they ask is recorded by the server."""
 _FORGET: Final = tuple(f"$JS.API.STREAM.MSG.DELETE.{stream}" for stream in (subjects.FACTS, subjects.HEARTBEATS))
