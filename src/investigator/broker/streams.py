@@ -10,6 +10,7 @@ copied, nothing replaces a message there: each subject takes `MAX_PER_ACTION_SUB
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -124,9 +125,28 @@ class _Info(msgspec.Struct):
     err_code: int = 0
 
 
+class _State(msgspec.Struct):
+    last_seq: int = 0
+    subjects: dict[str, int] | None = None
+
+
 class _Answer(msgspec.Struct):
     config: dict[str, Any] = {}
+    created: str = ""
+    state: _State = msgspec.field(default_factory=_State)
+    total: int = 0
     error: _Info | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """What a stream says of itself."""
+
+    made: str
+    """When it was made, by the broker's clock; another stream of its name says another time."""
+    last_sequence: int
+    subjects: dict[str, int]
+    """How many messages each subject has, as far as it was asked."""
 
 
 async def ensure_streams(broker: Broker, *, records_days: int = RECORDS_KEPT_DAYS) -> list[str]:
@@ -150,6 +170,24 @@ async def ensure_streams(broker: Broker, *, records_days: int = RECORDS_KEPT_DAY
         else:
             raise BrokerError(f"stream {name}: {found.error.description}")
     return done
+
+
+async def stream_state(broker: Broker, stream: str, *, subjects_filter: str = "") -> StreamState:
+    """Ask a stream for its state; without a filter no subjects are told.
+
+    Raises:
+        BrokerError: there is no such stream, or no answer; NotPermittedError, if this user may not ask.
+    """
+    subjects_seen: dict[str, int] = {}
+    while True:
+        question = {"subjects_filter": subjects_filter, "offset": len(subjects_seen)} if subjects_filter else {}
+        found = await _ask(broker, f"INFO.{stream}", question)
+        if found.error is not None:
+            raise BrokerError(f"stream {stream}: {found.error.description}")
+        page = found.state.subjects or {}
+        subjects_seen |= page
+        if not page or len(subjects_seen) >= found.total:  # the server tells 100,000 at a time
+            return StreamState(found.created, found.state.last_seq, subjects_seen)
 
 
 async def _bring_up_to_date(

@@ -16,7 +16,7 @@ from investigator.cli.request import DEFAULT_LIFE_S, RunRequest
 from investigator.config import CONSOLE_FILE, ConsoleConfig, default_home, load_console
 from investigator.console.action_file import AskedFor
 from investigator.console.dispatch import Prepared, add_signature, prepare, sign_action, write_action
-from investigator.console.keys import load_sealing_key, load_sealto, load_signer
+from investigator.console.keys import load_sealing_key, load_sealto, load_signer, quiet_signer, signer_fingerprint
 from investigator.console.passphrase import Passphrase
 from investigator.console.people_file import owners, read_people
 from investigator.console.signed_file import check_same_target
@@ -101,6 +101,7 @@ class Asking:
         from investigator.cli.signals import stop_event
         from investigator.console.investigation import investigate
         from investigator.console.link import console_link
+        from investigator.console.recording import Recorder
         from investigator.console.render import renderer
         from investigator.console.store import Store
 
@@ -117,6 +118,11 @@ class Asking:
                 private_key=private_key,
                 wait=self.request.wait,
                 stop=stop_event(),
+                recorder=Recorder(
+                    broker,
+                    by=signer_fingerprint(self.config.signer),
+                    signer=quiet_signer(self.config.signer, self.passphrase),
+                ),
             )
         if summary.interrupted:
             print(f"`investigator cancel {prepared.action.id}` stops it on the agents", file=sys.stderr)

@@ -58,11 +58,11 @@ async def find_action(action_id: str, store: Store, broker: Broker, *, digest: s
     if digest is not None and not _DIGEST.fullmatch(digest):
         raise BadInput(f"{digest[:80]!r} is no action's digest (64 hexadecimal digits)")
     own = await store.action(action_id)
-    found = {each.envelope.digest: each for each in _read(own, action_id)} if own is not None else {}
+    found = {each.envelope.digest: each for each in read_action(own, action_id)} if own is not None else {}
     if digest not in found and (digest is not None or not found):
         for route in ("all", "os.*", "tag.*.*", "agent.*"):
             async for stored in broker.read_stream(ACTIONS, f"mig.action.{route}.{action_id}"):
-                found |= {each.envelope.digest: each for each in _read(stored.data, action_id)}
+                found |= {each.envelope.digest: each for each in read_action(stored.data, action_id)}
     if digest is not None:
         return found.get(digest)
     if len(found) > 1:
@@ -73,7 +73,7 @@ async def find_action(action_id: str, store: Store, broker: Broker, *, digest: s
     return next(iter(found.values()), None)
 
 
-def _read(raw: bytes, action_id: str) -> list[Prepared]:
+def read_action(raw: bytes, action_id: str) -> list[Prepared]:
     """The action in an envelope, or in that of a cancel which took its place; nothing, if it is not this one."""
     try:
         envelope = decode_cancel_envelope(raw).about if claimed_kind(raw) == kinds.CANCEL else decode_envelope(raw)
