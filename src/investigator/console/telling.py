@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from investigator.console.audience import Audience, Summary
     from investigator.protocol.action import Action
@@ -42,7 +42,7 @@ class Outcomes:
     """How it ended, once the iteration is over."""
     _told: asyncio.Queue[Told | None] = field(default_factory=asyncio.Queue)
 
-    async def __aiter__(self) -> AsyncIterator[Told]:
+    async def __aiter__(self) -> AsyncGenerator[Told, None]:
         """Each agent once, when it is final; the work's own errors come last. Who leaves early ends the work."""
         task = asyncio.ensure_future(self.work(self))
         task.add_done_callback(lambda _: self._told.put_nowait(None))
