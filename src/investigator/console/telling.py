@@ -1,8 +1,10 @@
 """An investigation as an iterator instead of calls: for programs that ask in a loop.
 
-told = Outcomes(lambda audience: follow_results(asked, broker, store, audience, private_key=key, follow=True, stop=stop))
-async for one in told: …
-told.over       # the Summary
+    told = Outcomes(lambda audience: follow_results(asked, broker, store, audience, private_key=key, follow=True, stop=stop))
+    async for one in told: …
+    told.over       # the Summary
+
+Who may leave early does so within `contextlib.aclosing(aiter(told))`, which ends the work before the broker is closed.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -29,7 +30,7 @@ def knowing(beats: dict[str, Beat] | None = None, *, facts_s: float = -1e6) -> I
     return inventory
 
 
-def beat(t: float, **more: int) -> bytes:
+def beat(t: float, **more: Any) -> bytes:
     return encode_heartbeat(AGENT, Heartbeat(t=int(START_S + t), f=DIGEST, **more))
 
 
