@@ -17,6 +17,7 @@ reload, or by `connection.push_claims`.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -183,11 +184,10 @@ def load_operator(folder: Path) -> tuple[str, Claims]:
     """
     path = _operator_file(folder)
     token = _read_token(path)
-    try:
-        claims = jwt.decode(token)
-        return token, jwt.verify(token, issuer=claims.sub, kind="operator")
-    except BadToken as error:
-        raise DeploymentError(f"{path}: {error}") from None
+    claims = _decoded(path, token)
+    if claims.iss != claims.sub or claims.nats.get("type") != "operator":
+        raise DeploymentError(f"{path}: not an operator's own token")
+    return token, claims
 
 
 def load_account(folder: Path, account: Account) -> Claims:
@@ -293,11 +293,17 @@ def _account_file(folder: Path, account: Account) -> Path:
     return folder / "accounts" / f"{account}.jwt"
 
 
-def _load(path: Path, *, issuers: list[str] | None = None) -> Claims:
+@functools.lru_cache(maxsize=8)
+def _decoded(path: Path, token: str) -> Claims:
+    """Remembered, because each token that is minted asks for the same: an account's is thousands of bytes."""
     try:
-        claims = jwt.decode(_read_token(path))
+        return jwt.decode(token)
     except BadToken as error:
         raise DeploymentError(f"{path}: {error}") from None
+
+
+def _load(path: Path, *, issuers: list[str] | None = None) -> Claims:
+    claims = _decoded(path, _read_token(path))
     if issuers is not None and (claims.iss not in issuers or claims.nats.get("type") != "account"):
         raise DeploymentError(f"{path}: not an account that this deployment's operator signed")
     return claims
