@@ -26,6 +26,7 @@ from investigator.console.store import Store
 from investigator.console.telling import Outcomes
 from investigator.protocol.identity import Identity
 from investigator.protocol.subjects import HEARTBEATS, RECORDS, RESULTS, result_subject
+from real_broker import minted
 
 PASSWD = ("file", "-path", "/etc", "-name", "^passwd$", "-maxdepth", "0")
 
@@ -222,9 +223,8 @@ def test_answers_of_unknown_actions_and_rubbish_are_a_line_each_and_stop_nothing
     asked = alone.ask("-t", "all", *PASSWD)
 
     async def litter() -> None:
-        agents = Credentials.load(alone.home / "broker" / "agents.nk")
-        link = await connect(load_console(alone.home).broker.url, agents, name="rogue", inbox="_INBOX.rogue")
         rogue = Identity.generate().id
+        link = await connect(load_console(alone.home).broker.url, minted(alone.home / "broker", rogue), name="rogue")
         for number, action in enumerate(("f" * 32, asked.summary["action"])):
             await link.publish_acked(result_subject(action, rogue), b"rubbish", message_id=str(number))
         await link.close()
@@ -333,8 +333,8 @@ def test_heartbeats_that_a_broker_plays_back_make_nobody_look_alive(alone: Deplo
     assert b"offline" in alone.call("agents").stdout
 
     async def play_back() -> None:
-        agents = Credentials.load(alone.home / "broker" / "agents.nk")
-        link = await connect(load_console(alone.home).broker.url, agents, name="rogue", inbox="_INBOX.rogue")
+        agent = old.subject.rpartition(".")[2]
+        link = await connect(load_console(alone.home).broker.url, minted(alone.home / "broker", agent), name="rogue")
         await link.publish(old.subject, old.data)
         await link.flush()
         await link.close()
