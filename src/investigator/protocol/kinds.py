@@ -2,6 +2,7 @@
 
     action     1  protocol.action     asks hosts to do something
     cancel        protocol.cancel     stops an action
+    token, pin, unenrol   protocol.statement   says who is who
 
 All kinds share one envelope (`protocol.envelope`) and one way of being read, which is here. A new kind is one file: a struct
 with `type: Literal["<kind>"]`, a function that calls `read_signed`, and a gate of its own. A key's revocation is no kind: it is
@@ -20,6 +21,9 @@ from investigator.protocol.codec import convert, strict_loads
 ACTION: Final = "action"
 CANCEL: Final = "cancel"
 REVOCATION: Final = "revocation"
+TOKEN: Final = "token"  # noqa: S105 - a kind, no secret
+PIN: Final = "pin"
+UNENROL: Final = "unenrol"
 MAX_PEEKED_BYTES: Final = 16 * 1024
 """Larger signed bytes can only be an action."""
 T = TypeVar("T")

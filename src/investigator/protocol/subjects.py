@@ -15,12 +15,19 @@ RESULTS: Final = "MIG_RESULTS"
 FACTS: Final = "MIG_FACTS"
 HEARTBEATS: Final = "MIG_HB"
 ALERTS: Final = "MIG_ALERTS"
+RECORDS: Final = "MIG_RECORDS"
 
 ALL_ACTIONS: Final = "mig.action.>"
 ALL_RESULTS: Final = "mig.result.*.*"
 ALL_FACTS: Final = "mig.facts.*"
 ALL_HEARTBEATS: Final = "mig.hb.*"
 ALL_ALERTS: Final = "mig.alert.*.*"
+ALL_RECORDS: Final = "mig.record.>"
+ALL_STATEMENTS: Final = "mig.record.statement.*"
+ENROL_REQUEST: Final = "mig.enrol.request"
+"""Where agents ask to be let in."""
+ENROL_ADMIN: Final = "mig.enrol.admin"
+"""Where investigators talk to the enrolment service."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ENCODED: Final = "_b32_"
@@ -85,3 +92,8 @@ def heartbeat_subject(agent_id: str) -> str:
 def alert_subject(agent_id: str, module: str) -> str:
     """Where an agent publishes the alerts of one of its modules."""
     return f"mig.alert.{token(agent_id)}.{token(module)}"
+
+
+def statement_subject(digest: str) -> str:
+    """Where a statement is kept, by SHA-256 of its signed bytes."""
+    return f"mig.record.statement.{token(digest)}"
