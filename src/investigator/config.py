@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -48,6 +48,8 @@ class ConsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Whose sealing key is whose, for telling who can open an action's results."""
     passphrase_command: tuple[str, ...] = ()
     """A program and its arguments that prints the passphrase of the investigator's keys."""
+    enrolment: Literal["token", "open", "approve"] = "token"
+    """Whom this console asks and believes: agents with a proof, all, or those that an investigator approved one by one."""
     targets: dict[str, str] = {}
     """Macros: `-t NAME` stands for its condition."""
 

@@ -17,7 +17,7 @@ def agents(
     ] = None,
     output: Annotated[Output, typer.Option(help="How to write them.")] = Output.TEXT,
 ) -> None:
-    """List the agents: name, os, tags, version, last seen, status."""
+    """List the agents: name, os, tags, version, last seen, status, and whether they are proven to be ours."""
     import asyncio
 
     asyncio.run(_list(home_folder(home), target, output))
@@ -29,22 +29,24 @@ async def _list(home: Path, target: str | None, output: Output) -> None:
 
     from investigator.config import load_console
     from investigator.console.condition import compile_target
+    from investigator.console.enrolled import load_fleet
     from investigator.console.heads import keep_heads
-    from investigator.console.inventory import load_inventory
     from investigator.console.link import console_link
+    from investigator.console.rules import load_rules
     from investigator.console.store import Store
     from investigator.console.table import broken_trust, write_agents
+    from investigator.printable import printable
     from investigator.protocol.action import utc
 
     config = load_console(home)
     condition = compile_target(target, config.targets)[1] if target is not None else None
     async with console_link(config) as broker, Store(config.store) as store:
-        inventory = await load_inventory(broker)
+        inventory, enrolled = await load_fleet(broker, store, load_rules(home), config.enrolment)
         problems = await keep_heads(store, inventory)
-    for line in [*inventory.dropped, *problems]:
-        print(f"investigator: {line}", file=sys.stderr)
     now = utc(time.time())
-    rows = [host.row(now) for host in inventory.matching(condition, now)]
-    for line in broken_trust(rows):
+    hosts = inventory.matching(condition, now)
+    rows = [enrolled.row(host, now) for host in hosts]
+    told = [*enrolled.problems, *inventory.dropped, *problems, *enrolled.warnings(hosts, inventory.hosts.values())]
+    for line in [*map(printable, told), *broken_trust(rows)]:
         print(f"investigator: {line}", file=sys.stderr)
     write_agents(rows, output=output.value, now=now)

@@ -8,7 +8,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from signed import NOW_S
 
 from investigator.errors import BadInput, Refused
 from investigator.protocol.enrolment import (
@@ -24,6 +23,7 @@ from investigator.protocol.enrolment import (
     request_mark,
 )
 from investigator.protocol.identity import BadFrame, Identity
+from signed import NOW_S
 
 AGENT, OTHER = Identity(b"a" * 32), Identity(b"b" * 32)
 REQUEST = Request(

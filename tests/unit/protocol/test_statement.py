@@ -9,7 +9,6 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from signed import ALICE, BOB, NOW_S, FakeKeyring, fingerprint, sign
 
 from investigator.errors import BadInput, Refused
 from investigator.protocol.acl import parse_acl
@@ -27,6 +26,7 @@ from investigator.protocol.statement import (
     key_bytes,
     parse_statement,
 )
+from signed import ALICE, BOB, NOW_S, FakeKeyring, fingerprint, sign
 
 NOW = datetime.fromtimestamp(NOW_S, UTC)
 WHO = Identity(b"7" * 32)

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from signed import NOW_S
 
 from investigator.errors import BadInput, Refused
 from investigator.protocol.identity import CLAIM, BadFrame, Identity
@@ -25,6 +24,7 @@ from investigator.protocol.token import (
     same_machine,
     succeed,
 )
+from signed import NOW_S
 
 NOW = datetime.fromtimestamp(NOW_S, UTC)
 SECRET = SecretToken(b"t" * 32, '{"v":1,"action":"…","pgpsignatures":[]}')

@@ -1,0 +1,65 @@
+"""What all statements together say: a fold, the same for any order and any repetition.
+
+The statement that was written last counts; of two of the same second the one that takes away, else the larger digest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from investigator.protocol.statement import Pin, Stated, Token, Unenrol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+MAX_STATEMENTS: Final = 100_000
+_Rank: TypeAlias = "tuple[datetime, bool, str]"
+
+
+class Rulings:
+    """Statements that were judged (`judge_statement`), and what follows of them."""
+
+    def __init__(self, stated: Iterable[Stated] = ()) -> None:
+        self._agents: dict[str, tuple[_Rank, Pin | Unenrol]] = {}
+        self._names: dict[str, tuple[_Rank, Pin]] = {}
+        self._closed: dict[str, datetime] = {}
+        for one in stated:
+            self.add(one)
+
+    def add(self, stated: Stated) -> None:
+        """Take one more."""
+        statement = stated.statement
+        rank = (statement.created, isinstance(statement, Unenrol), stated.digest)
+        match statement:
+            case Token():
+                pass  # it says nothing about an agent; whoever comes with it carries it in the proof
+            case Unenrol(token=token) if token:
+                self._closed[token] = min(statement.created, self._closed.get(token, statement.created))
+            case Unenrol() | Pin():
+                if statement.agent not in self._agents or self._agents[statement.agent][0] < rank:
+                    self._agents[statement.agent] = rank, statement
+        if isinstance(statement, Pin) and (statement.name not in self._names or self._names[statement.name][0] < rank):
+            self._names[statement.name] = rank, statement
+
+    def of(self, agent: str) -> Pin | Unenrol | None:
+        """What was signed last about an agent."""
+        ruling = self._agents.get(agent)
+        return None if ruling is None else ruling[1]
+
+    def unenrolled(self, agent: str) -> Unenrol | None:
+        """The statement by which an agent is none of ours any more, if that is so."""
+        ruling = self.of(agent)
+        return ruling if isinstance(ruling, Unenrol) else None
+
+    def owner(self, name: str) -> str:
+        """The id of the agent to which a name was given last, unless that one was given another since, or let go."""
+        given = self._names.get(name)
+        if given is None:
+            return ""
+        ruling = self.of(given[1].agent)
+        return given[1].agent if isinstance(ruling, Pin) and ruling.name == name else ""
+
+    def is_closed(self, token: str) -> bool:
+        """Whether nobody more comes in by the token with this key."""
+        return token in self._closed
