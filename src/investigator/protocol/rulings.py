@@ -36,11 +36,20 @@ class Rulings:
                 pass  # it says nothing about an agent; whoever comes with it carries it in the proof
             case Unenrol(token=token) if token:
                 self._closed[token] = min(statement.created, self._closed.get(token, statement.created))
-            case Unenrol() | Pin():
-                if statement.agent not in self._agents or self._agents[statement.agent][0] < rank:
-                    self._agents[statement.agent] = rank, statement
+            case Unenrol():
+                self._rule(rank, statement)
+            case Pin():
+                self._rule(rank, statement)
+                if statement.replaces not in ("", statement.agent):
+                    reason = f"{statement.name} is {statement.agent} now"
+                    gone = Unenrol(agent=statement.replaces, reason=reason, created=statement.created)
+                    self._rule((statement.created, True, stated.digest), gone)
         if isinstance(statement, Pin) and (statement.name not in self._names or self._names[statement.name][0] < rank):
             self._names[statement.name] = rank, statement
+
+    def _rule(self, rank: _Rank, statement: Pin | Unenrol) -> None:
+        if statement.agent not in self._agents or self._agents[statement.agent][0] < rank:
+            self._agents[statement.agent] = rank, statement
 
     def of(self, agent: str) -> Pin | Unenrol | None:
         """What was signed last about an agent."""

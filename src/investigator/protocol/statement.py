@@ -68,7 +68,7 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Base64 of the agent's key, from which its id is derived."""
     name: Name
     replaces: str = ""
-    """The id of the agent that had the name: from now on it is another's."""
+    """The id of the agent that had the name, and is none of ours from now on: as if it were unenrolled."""
     created: Moment
 
 

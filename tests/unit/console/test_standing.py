@@ -113,8 +113,8 @@ def test_an_investigator_signs_the_change_and_the_name_is_the_others() -> None:
     console = Console()
     console.look(host(A, "db-1"))
     signed = stated(pin(B, "db-1", replaces=A.id))
-    assert console.look(host(A, "db-1"), host(B, "db-1"), rulings=signed) == [CONFLICT, PROVEN]
-    assert Console().look(host(B, "db-1"), host(A, "db-1"), rulings=signed) == [PROVEN, CONFLICT], "on any console"
+    assert console.look(host(A, "db-1"), host(B, "db-1"), rulings=signed) == [REVOKED, PROVEN]
+    assert Console().look(host(B, "db-1"), host(A, "db-1"), rulings=signed) == [PROVEN, REVOKED], "on any console"
 
 
 def test_two_that_prove_the_same_name_to_a_console_that_knows_neither_are_a_conflict_both() -> None:
