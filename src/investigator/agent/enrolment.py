@@ -7,6 +7,7 @@ It starts before the broker or the enrolment service is there, and waits for the
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import random
 import time
@@ -60,6 +61,7 @@ class Enrolment:
         self._token = token
         self._name = name
         self._refused = asyncio.Event()
+        self._broker: Broker | None = None
         self._told = ""
 
     @property
@@ -85,18 +87,20 @@ class Enrolment:
         self._asking_credentials()
         await self._until_enrolled(self._ask_with_enrol_credentials)
 
-    async def keep(self, broker: Broker) -> None:
-        """Renew in time, over this connection; and when the broker refuses the credential, enrol anew."""
-        pause_s = LOOK_S
+    def renew_over(self, broker: Broker) -> None:
+        """From now on there is a connection to renew over."""
+        self._broker = broker
+
+    async def keep(self) -> None:
+        """Renew in time; and when the broker refuses the credential, enrol anew."""
         while True:
-            left_s = self._renew_in_s()
-            if left_s > 0 and not self._refused.is_set():
-                await _sleep_unless(self._refused, min(left_s, pause_s))
-                continue
             if self._refused.is_set():
                 await self._until_enrolled(self._ask_with_enrol_credentials)
                 self._refused.clear()
-            elif not await self._renew(broker):
+            left_s = self._renew_in_s()
+            if left_s > 0:
+                await _sleep_unless(self._refused, min(left_s, LOOK_S))
+            elif not await self._renew():
                 await _sleep_unless(self._refused, _jittered(min(LOOK_S, max(1.0, self._left_s() / 10))))
 
     def _renew_in_s(self) -> float:
@@ -106,9 +110,11 @@ class Enrolment:
     def _left_s(self) -> float:
         return self.credentials.expires_s - time.time()
 
-    async def _renew(self, broker: Broker) -> bool:
+    async def _renew(self) -> bool:
         async def ask(frame: bytes) -> bytes:
-            return await broker.request(ENROL_REQUEST, frame)
+            if self._broker is None:
+                raise BrokerError("not connected to the broker")
+            return await self._broker.request(ENROL_REQUEST, frame)
 
         try:
             return await self._ask(ask) == "enrolled"
@@ -137,7 +143,7 @@ class Enrolment:
         """One request, and what follows of its answer: the state that the service gives us."""
         membership, fresh = self._membership, self._fresh_proof()
         request = Request(
-            key=claim_key(self._identity.public_key),
+            key=base64.b64encode(self._identity.public_key).decode(),
             user=membership.credentials.public_key,
             name=self._name,
             machine=membership.machine,
@@ -205,13 +211,6 @@ class Enrolment:
         if what != self._told:
             self._told = what
             _log.log(level, "enrolment: %s", printable(what))
-
-
-def claim_key(public_key: bytes) -> str:
-    """A key as claims and requests have it."""
-    import base64
-
-    return base64.b64encode(public_key).decode()
 
 
 def _jittered(seconds: float) -> float:

@@ -17,8 +17,9 @@ _NO_FIRMWARE: Final = frozenset(("0" * 32, "f" * 32, "03000200040005000006000700
 
 
 def this_machine(root: Path = Path("/")) -> str:
-    """The mark of this machine (`token.machine_mark`): its machine id (machine-id(5)) and its firmware's UUID (SMBIOS, which
-    only root can read). What cannot be read is unknown, and everything is where there are no such files: not Linux.
+    """The mark of this machine (`token.machine_mark`): its machine id (machine-id(5)) and its firmware's UUID (SMBIOS).
+
+    Only root can read the latter. What cannot be read is unknown, and so is everything where there are no such files: not Linux.
     """
     machine_id = next((found for name in _IDS if (found := _read(root / name, _ID))), "")
     firmware = _read(root / _FIRMWARE, _UUID)

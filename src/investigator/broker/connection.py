@@ -53,6 +53,8 @@ class State(StrEnum):
     """Lost, or not there yet: it is tried again; `Broker.problem` says why."""
     RECONNECTED = "reconnected"
     """The subscriptions are back. What was published meanwhile was not heard: fetch it from the stream."""
+    REFUSED = "refused"
+    """A server did not let the credentials in; others may be tried next, if they come from a function."""
     DROPPED = "dropped"
     """Messages came faster than a subscription's callback took them, and some were dropped: fetch them."""
 
@@ -78,7 +80,7 @@ _TOO_LARGE: Final = 10054
 
 async def connect(
     url: str | Sequence[str],
-    credentials: Credentials,
+    credentials: Credentials | Callable[[], Credentials],
     *,
     name: str,
     inbox: str | None = None,
@@ -91,7 +93,7 @@ async def connect(
 
     Args:
         url: `nats://host:port`, or several, which are tried in turn. Servers that a broker announces are ignored.
-        credentials: whom to be.
+        credentials: whom to be; a function is asked whenever a connection is made, and always says the same user's name.
         name: shown to the broker's administrator.
         inbox: the subject under which answers come, `_INBOX.<token>`; None: `_INBOX.<the user's name>`.
         on_state: told when the connection comes and goes, in order.
@@ -109,7 +111,7 @@ async def connect(
         servers,
         credentials,
         name=name,
-        inbox=inbox or f"_INBOX.{credentials.name}",
+        inbox=inbox or f"_INBOX.{(credentials() if callable(credentials) else credentials).name}",
         on_state=on_state,
         ping_interval_s=ping_interval_s,
         max_message_bytes=max_message_bytes,
@@ -124,7 +126,7 @@ class Broker:
     def __init__(
         self,
         servers: Sequence[str],
-        credentials: Credentials,
+        credentials: Credentials | Callable[[], Credentials],
         *,
         name: str,
         inbox: str,
@@ -379,7 +381,8 @@ class Broker:
         ends = math.inf if give_up_after_s is None else loop.time() + give_up_after_s
         while True:
             server = self._servers[self._attempts % len(self._servers)]
-            link = Link(self._credentials, on_denied=self._heard_denied, on_dropped=self._heard_dropped)
+            credentials = self._credentials() if callable(self._credentials) else self._credentials
+            link = Link(credentials, on_denied=self._heard_denied, on_dropped=self._heard_dropped)
             try:
                 with translated(f"broker {server}"):
                     await link.open(
@@ -398,6 +401,8 @@ class Broker:
                     raise
                 if self._note(str(error)) and self._supervisor is None:
                     self._tell(State.DISCONNECTED)
+                if isinstance(error, NotPermittedError):
+                    self._tell(State.REFUSED)
                 await asyncio.sleep(pause_s)
             else:
                 return link

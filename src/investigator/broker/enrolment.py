@@ -22,6 +22,7 @@ from investigator.protocol.enrolment import (
     Answer,
     Known,
     Request,
+    State,
     Told,
     decode_listing,
     decode_request,
@@ -172,7 +173,8 @@ class Decisions:
         if not jwt and not self._book.put(entry, at_most=at_most):
             return Answer(request=mark, state="busy", reason="too many agents wait for an approval")
         self._log(entry, f"{entry.state}: {entry.reason}")
-        return Answer(request=mark, state=entry.state, jwt=jwt, reason=entry.reason)
+        state: State = "enrolled" if jwt else "pending" if entry.state == "pending" else "denied"
+        return Answer(request=mark, state=state, jwt=jwt, reason=entry.reason)
 
     def hear(self, raw: bytes) -> Told:
         """What follows of a message by an investigator: a statement, or the question whom the service knows."""

@@ -59,15 +59,18 @@ class _Template:
     subscriptions: int = _NO_LIMIT
 
 
-ENROL_REQUEST: Final = "mig.enrol.request"
-ENROL_ADMIN: Final = "mig.enrol.admin"
-RECORDS: Final = "MIG_RECORDS"
-ALL_RECORDS: Final = "mig.record.>"
 _INBOX: Final = "_INBOX.{{name()}}.>"
 _DIRECT_GET_ACTIONS: Final = f"$JS.API.DIRECT.GET.{subjects.ACTIONS}"
 _LEAF_GET_ACTIONS: Final = f"$JS.*.API.DIRECT.GET.{subjects.ACTIONS}"
 """Behind a leaf node the streams are asked for in the hub's domain."""
-_STREAMS: Final = (subjects.ACTIONS, subjects.RESULTS, subjects.FACTS, subjects.HEARTBEATS, subjects.ALERTS, RECORDS)
+_STREAMS: Final = (
+    subjects.ACTIONS,
+    subjects.RESULTS,
+    subjects.FACTS,
+    subjects.HEARTBEATS,
+    subjects.ALERTS,
+    subjects.RECORDS,
+)
 _ACKNOWLEDGE: Final = f"$JS.API.STREAM.MSG.DELETE.{subjects.ALERTS}"
 """An alert is acknowledged by taking it out of its stream: all consoles see the same, whoever did it."""
 
@@ -79,7 +82,7 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
             "mig.hb.{{name()}}",
             "mig.facts.{{name()}}",
             "mig.alert.{{name()}}.*",
-            ENROL_REQUEST,
+            subjects.ENROL_REQUEST,
             _DIRECT_GET_ACTIONS,
             _LEAF_GET_ACTIONS,
         ),
@@ -95,7 +98,7 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
     ),
     Scope.ENROL: _Template(
         account=Account.AGENTS,
-        publish=(ENROL_REQUEST,),
+        publish=(subjects.ENROL_REQUEST,),
         subscribe=(_INBOX,),
         payload_bytes=_MAX_ENROL_MESSAGE_BYTES,
         subscriptions=4,
@@ -104,8 +107,8 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
         account=Account.MIG,
         publish=(
             subjects.ALL_ACTIONS,
-            ALL_RECORDS,
-            ENROL_ADMIN,
+            subjects.ALL_RECORDS,
+            subjects.ENROL_ADMIN,
             *(f"$JS.API.DIRECT.GET.{stream}" for stream in _STREAMS),
             *(f"$JS.API.STREAM.INFO.{stream}" for stream in _STREAMS),
             _ACKNOWLEDGE,
@@ -120,16 +123,16 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
     ),
     Scope.SERVICES: _Template(
         account=Account.MIG,
-        publish=("$JS.API.>", ALL_RECORDS),
+        publish=("$JS.API.>", subjects.ALL_RECORDS),
         subscribe=(
-            ENROL_REQUEST,
-            ENROL_ADMIN,
+            subjects.ENROL_REQUEST,
+            subjects.ENROL_ADMIN,
             subjects.ALL_ACTIONS,
             subjects.ALL_RESULTS,
             subjects.ALL_HEARTBEATS,
             subjects.ALL_FACTS,
             subjects.ALL_ALERTS,
-            ALL_RECORDS,
+            subjects.ALL_RECORDS,
             _INBOX,
         ),
         answers=True,
@@ -146,7 +149,7 @@ _SERVICES: Final = (
     subjects.ALL_HEARTBEATS,
     subjects.ALL_FACTS,
     subjects.ALL_ALERTS,
-    ENROL_REQUEST,
+    subjects.ENROL_REQUEST,
     _DIRECT_GET_ACTIONS,
     _LEAF_GET_ACTIONS,
 )

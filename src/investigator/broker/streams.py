@@ -87,6 +87,12 @@ STREAMS: Final[Mapping[str, Mapping[str, Any]]] = {
         "discard_new_per_subject": True,
         "compression": "s2",
     },
+    subjects.RECORDS: {
+        **_ALL,
+        "description": "what investigators signed",
+        "subjects": [subjects.ALL_RECORDS],
+        "max_age": 400 * _DAY_NS,
+    },
 }
 
 

@@ -195,7 +195,7 @@ def _owner(folder: Path | None) -> str:
 
     import orjson
 
-    from investigator.agent.state import KEY_FILE
+    from investigator.agent.identity_file import KEY_FILE
     from investigator.protocol.identity import Identity
 
     if folder is None:

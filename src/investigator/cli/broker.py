@@ -8,7 +8,7 @@ from investigator.cli.options import Home, home_folder
 
 
 def broker(home: Home = None) -> None:
-    """Run the deployment's broker until Ctrl-C or SIGTERM."""
+    """Run the deployment's broker, and the service that enrols agents, until Ctrl-C or SIGTERM."""
     import asyncio
 
     asyncio.run(_serve(home_folder(home)))
@@ -22,11 +22,13 @@ def _tell(line: str) -> None:
 
 async def _serve(home: Path) -> None:
     import asyncio
+    from contextlib import AsyncExitStack
 
     from investigator.broker.connection import connect
     from investigator.broker.credentials import Credentials
     from investigator.broker.server import EmbeddedServer
     from investigator.broker.streams import ensure_streams
+    from investigator.cli.enrolment_service import serving_beside
     from investigator.cli.signals import stop_event
     from investigator.config import load_broker
 
@@ -36,20 +38,22 @@ async def _serve(home: Path) -> None:
     async with server:
         credentials = Credentials.load(config.credentials)
         link = await connect(server.url, credentials, name="broker", give_up_after_s=10)
-        try:
+        async with link, AsyncExitStack() as beside:
             changes = await ensure_streams(link)
-        finally:
-            await link.close()
-        for line in [*server.notices, *changes]:
-            print(line, flush=True)
-        print(f"broker ready at {server.url}, pid {server.pid}", flush=True)
-        stopped, ended = (
-            asyncio.create_task(stop.wait()),
-            asyncio.create_task(server.wait(on_error=_tell, on_notice=lambda line: print(line, flush=True))),
-        )
-        await asyncio.wait({stopped, ended}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if ended.done():
-            ended.result()
-        ended.cancel()
+            for line in [*server.notices, *changes]:
+                print(line, flush=True)
+            if config.enrolment.serve:
+                problem = await beside.enter_async_context(serving_beside(link, home, config))
+                if problem:
+                    _tell(f"no agent can be enrolled: {problem}; trying on")
+            print(f"broker ready at {server.url}, pid {server.pid}", flush=True)
+            stopped, ended = (
+                asyncio.create_task(stop.wait()),
+                asyncio.create_task(server.wait(on_error=_tell, on_notice=lambda line: print(line, flush=True))),
+            )
+            await asyncio.wait({stopped, ended}, return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            if ended.done():
+                ended.result()
+            ended.cancel()
     print("broker stopped", flush=True)

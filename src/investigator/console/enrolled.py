@@ -48,6 +48,10 @@ class Enrolled:
         if changed:
             await self._store.keep_statements(list(changed.values()))
 
+    def owner(self, name: str) -> str:
+        """The id of the agent that has a name here; empty: nobody."""
+        return self._register.owner(name)
+
     def counts(self, host: Host) -> bool:
         """Whether this host is asked, and its answers are taken."""
         return (host.judged or _UNJUDGED).counts(self.policy)

@@ -107,6 +107,11 @@ class Register:
         for found in sorted(newcomers.values(), key=lambda found: (found[0].claim.t, found[0].host.id)):
             self._take(found, now_s)
 
+    def owner(self, name: str) -> str:
+        """The id of the agent that has a name here; empty: nobody."""
+        pin = self._pins.get(name)
+        return self._rulings.owner(name) or ("" if pin is None else pin.agent)
+
     def note(self, host: Host) -> str:
         """What somebody should know of a host though it is proven; empty, mostly."""
         pin = self._pins.get(host.name)

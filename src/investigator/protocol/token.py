@@ -187,6 +187,13 @@ def same_machine(one: str, other: str) -> bool:
     return all(not a or not b or a == b for a, b in zip(one.split("."), other.split("."), strict=False))
 
 
+def known_of_both(one: str, other: str) -> str:
+    """What two marks of one machine know together: only root can read all of it."""
+    if not one or not other:
+        return one or other
+    return ".".join(a or b for a, b in zip(one.split("."), other.split("."), strict=False))
+
+
 def machine_mark(machine_id: str, firmware_uuid: str) -> str:
     """The text for a machine; both are hashed, since machine ids are not to be told to networks (machine-id(5))."""
     parts = [("machine-id", machine_id.strip().lower()), ("firmware", firmware_uuid.strip().lower())]
