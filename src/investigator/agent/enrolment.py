@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import math
 import random
 import time
 from typing import TYPE_CHECKING, Final
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from investigator.broker.connection import Broker
     from investigator.config import Link
 
-CONNECT_WITHIN_S: Final = 5.0
 FIRST_PAUSE_S: Final = 0.25
 UNREACHABLE_PAUSE_S: Final = 10.0
 WAITING_PAUSE_S: Final = 60.0
@@ -61,12 +61,11 @@ class Enrolment:
         self._token = token
         self._name = name
         self._refused = asyncio.Event()
-        self._broker: Broker | None = None
         self._told = ""
 
     @property
     def credentials(self) -> Credentials:
-        """As they are now: for `connect`, which asks again whenever it makes a connection."""
+        """As they are now."""
         return self._membership.credentials
 
     def refused(self) -> None:
@@ -87,20 +86,23 @@ class Enrolment:
         self._asking_credentials()
         await self._until_enrolled(self._ask_with_enrol_credentials)
 
-    def renew_over(self, broker: Broker) -> None:
-        """From now on there is a connection to renew over."""
-        self._broker = broker
+    async def anew(self) -> None:
+        """Return with another credential, since the broker did not take this one; our key is known, so no token is needed."""
+        await self._until_enrolled(self._ask_with_enrol_credentials)
+        self._refused.clear()
 
-    async def keep(self) -> None:
-        """Renew in time; and when the broker refuses the credential, enrol anew."""
+    async def keep(self, broker: Broker) -> None:
+        """Renew in time, over this connection; and when the broker refuses the credential, enrol anew."""
         while True:
             if self._refused.is_set():
-                await self._until_enrolled(self._ask_with_enrol_credentials)
-                self._refused.clear()
+                await self.anew()
+                await broker.become(self.credentials)
             left_s = self._renew_in_s()
             if left_s > 0:
                 await _sleep_unless(self._refused, min(left_s, LOOK_S))
-            elif not await self._renew():
+            elif await self._renew(broker):
+                await broker.become(self.credentials)
+            else:
                 await _sleep_unless(self._refused, _jittered(min(LOOK_S, max(1.0, self._left_s() / 10))))
 
     def _renew_in_s(self) -> float:
@@ -110,11 +112,9 @@ class Enrolment:
     def _left_s(self) -> float:
         return self.credentials.expires_s - time.time()
 
-    async def _renew(self) -> bool:
+    async def _renew(self, broker: Broker) -> bool:
         async def ask(frame: bytes) -> bytes:
-            if self._broker is None:
-                raise BrokerError("not connected to the broker")
-            return await self._broker.request(ENROL_REQUEST, frame)
+            return await broker.request(ENROL_REQUEST, frame)
 
         try:
             return await self._ask(ask) == "enrolled"
@@ -135,7 +135,7 @@ class Enrolment:
                     longest_s = WAITING_PAUSE_S if state == "pending" else DENIED_PAUSE_S
                     pause_s = max(pause_s, 2.0)
             except InvestigatorError as error:
-                self._tell(logging.INFO, f"{error}; trying on")
+                self._tell(logging.WARNING, f"{error}; trying on")
             await asyncio.sleep(_jittered(pause_s))
             pause_s = min(pause_s * 2, longest_s)
 
@@ -171,7 +171,7 @@ class Enrolment:
             self._link.url,
             self._asking_credentials(),
             name=f"enrolling {self._identity.id}",
-            give_up_after_s=CONNECT_WITHIN_S,
+            give_up_after_s=math.inf,
         )
         async with broker:
             return await broker.request(ENROL_REQUEST, frame)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
@@ -24,6 +25,7 @@ from investigator.agent.state import AgentState
 from investigator.agent.token_setting import TokenSetting
 from investigator.agent.trust import load_trust
 from investigator.broker.connection import Broker, State, connect
+from investigator.broker.problems import NotPermittedError
 from investigator.broker.scopes import MAX_AGENT_MESSAGE_BYTES
 from investigator.config import AGENT_FILE, AgentConfig, load_agent
 from investigator.printable import printable
@@ -85,21 +87,29 @@ async def _connected(agent: Agent, config: AgentConfig, enrolment: Enrolment) ->
             enrolment.refused()
         agent.notice(state)
 
-    keeping = asyncio.create_task(enrolment.keep(), name="enrolment")
-    try:
-        broker = await connect(
-            config.broker.url,
-            lambda: enrolment.credentials,
-            name=agent.id,
-            on_state=notice,
-            give_up_after_s=None,
-            max_message_bytes=MAX_AGENT_MESSAGE_BYTES,
-        )
-        async with broker:
-            enrolment.renew_over(broker)
+    async with await _connect(agent, config, enrolment, notice) as broker:
+        keeping = asyncio.create_task(enrolment.keep(broker), name="enrolment")
+        try:
             yield broker
-    finally:
-        keeping.cancel()
+        finally:
+            keeping.cancel()
+
+
+async def _connect(agent: Agent, config: AgentConfig, enrolment: Enrolment, notice: Callable[[State], None]) -> Broker:
+    """Until there is a broker; one that does not take the credential of an earlier life is asked for another."""
+    while True:
+        try:
+            return await connect(
+                config.broker.url,
+                enrolment.credentials,
+                name=agent.id,
+                on_state=notice,
+                give_up_after_s=math.inf,
+                max_message_bytes=MAX_AGENT_MESSAGE_BYTES,
+            )
+        except NotPermittedError as error:
+            logging.getLogger(__name__).warning("%s", error)
+            await enrolment.anew()
 
 
 def _when_stopped(task: asyncio.Task[None] | None) -> asyncio.Event:

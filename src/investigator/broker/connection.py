@@ -11,8 +11,10 @@ import asyncio
 import logging
 import math
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Self
 
@@ -22,7 +24,14 @@ import orjson
 from investigator.broker import batch
 from investigator.broker.batch import Stored
 from investigator.broker.link import STATUS, Link
-from investigator.broker.problems import MessageTooLargeError, NotPermittedError, StreamFullError, readable, translated
+from investigator.broker.problems import (
+    ExpiredError,
+    MessageTooLargeError,
+    NotPermittedError,
+    StreamFullError,
+    readable,
+    translated,
+)
 from investigator.broker.subscription import Message, OnMessage, Subscription
 from investigator.errors import BrokerError
 
@@ -54,7 +63,7 @@ class State(StrEnum):
     RECONNECTED = "reconnected"
     """The subscriptions are back. What was published meanwhile was not heard: fetch it from the stream."""
     REFUSED = "refused"
-    """A server did not let the credentials in; others may be tried next, if they come from a function."""
+    """A server does not let these credentials in, or not any more: it is tried on, with others after `Broker.become`."""
     DROPPED = "dropped"
     """Messages came faster than a subscription's callback took them, and some were dropped: fetch them."""
 
@@ -80,7 +89,7 @@ _TOO_LARGE: Final = 10054
 
 async def connect(
     url: str | Sequence[str],
-    credentials: Credentials | Callable[[], Credentials],
+    credentials: Credentials,
     *,
     name: str,
     inbox: str | None = None,
@@ -93,25 +102,27 @@ async def connect(
 
     Args:
         url: `nats://host:port`, or several, which are tried in turn. Servers that a broker announces are ignored.
-        credentials: whom to be; a function is asked whenever a connection is made, and always says the same user's name.
+        credentials: whom to be.
         name: shown to the broker's administrator.
         inbox: the subject under which answers come, `_INBOX.<token>`; None: `_INBOX.<the user's name>`.
         on_state: told when the connection comes and goes, in order.
-        give_up_after_s: how long to try for the first connection; None: for ever. Later ones are tried for ever.
+        give_up_after_s: how long to try for the first connection; None: for ever, whatever happens; infinity: for ever
+            while no server can be reached. Later ones are tried for ever.
         ping_interval_s: a broker that is gone without a word is noticed within two of these.
         max_message_bytes: what these credentials may send at most, headers included, where that is less than the server
             takes: it does not tell, and ends the connection of who sends more.
 
     Raises:
         BrokerError: no server answered within `give_up_after_s`.
-        NotPermittedError: at once, if one does not let these credentials in, unless `give_up_after_s` is None.
+        NotPermittedError: at once, if one does not let these credentials in, unless `give_up_after_s` is None;
+            ExpiredError, if that is because their time is over.
     """
     servers = [url] if isinstance(url, str) else list(url)
     broker = Broker(
         servers,
         credentials,
         name=name,
-        inbox=inbox or f"_INBOX.{(credentials() if callable(credentials) else credentials).name}",
+        inbox=inbox,
         on_state=on_state,
         ping_interval_s=ping_interval_s,
         max_message_bytes=max_message_bytes,
@@ -126,10 +137,10 @@ class Broker:
     def __init__(
         self,
         servers: Sequence[str],
-        credentials: Credentials | Callable[[], Credentials],
+        credentials: Credentials,
         *,
         name: str,
-        inbox: str,
+        inbox: str | None,
         on_state: OnState | None,
         ping_interval_s: float,
         max_message_bytes: int | None,
@@ -163,6 +174,19 @@ class Broker:
         self._tell(State.CONNECTED)
         self._supervisor = asyncio.create_task(self._supervise(), name=f"broker connection {self._name}")
         self._supervisor.add_done_callback(self._supervised)
+
+    async def become(self, credentials: Credentials) -> None:
+        """Be this user from now on: whatever is under way is lost, and the connection made anew, as after a failure.
+
+        For a token that is renewed: a server ends the connection of one that has expired, and takes no other on it.
+        """
+        self._credentials = credentials
+        self.problem = ""  # the old one's
+        link = self._link
+        if link is not None and link.is_connected:
+            with suppress(BrokerError), translated("changing credentials"):
+                await link.round_trip(2.0)
+            await link.shut()
 
     async def publish(self, subject: str, data: bytes, *, headers: Mapping[str, str] | None = None) -> None:
         """Send a message, for whoever listens now. That it was not permitted is told by `flush`.
@@ -381,28 +405,29 @@ class Broker:
         ends = math.inf if give_up_after_s is None else loop.time() + give_up_after_s
         while True:
             server = self._servers[self._attempts % len(self._servers)]
-            credentials = self._credentials() if callable(self._credentials) else self._credentials
-            link = Link(credentials, on_denied=self._heard_denied, on_dropped=self._heard_dropped)
+            link = Link(self._credentials, on_denied=self._heard_denied, on_dropped=self._heard_dropped)
             try:
                 with translated(f"broker {server}"):
                     await link.open(
                         server,
                         name=self._name,
-                        inbox=self._inbox,
+                        inbox=self._inbox or f"_INBOX.{self._credentials.name}",
                         ping_interval_s=self._ping_interval_s,
                         max_message_bytes=self._max_message_bytes,
                         timeout_s=min(_ATTEMPT_WITHIN_S, max(0.5, ends - loop.time())),
                     )
-            except BrokerError as error:
+            except BrokerError as problem:
+                error = self._expired(server) or problem if isinstance(problem, NotPermittedError) else problem
                 pause_s = self._pause_s()
                 if give_up_after_s is not None and (
                     isinstance(error, NotPermittedError) or loop.time() + pause_s >= ends
                 ):
-                    raise
-                if self._note(str(error)) and self._supervisor is None:
-                    self._tell(State.DISCONNECTED)
-                if isinstance(error, NotPermittedError):
-                    self._tell(State.REFUSED)
+                    raise error from None
+                if self._note(str(error)):
+                    if isinstance(error, NotPermittedError):
+                        self._tell(State.REFUSED)
+                    elif self._supervisor is None:
+                        self._tell(State.DISCONNECTED)
                 await asyncio.sleep(pause_s)
             else:
                 return link
@@ -421,6 +446,15 @@ class Broker:
             await link.shut()
             return False
         return True
+
+    def _expired(self, server: str) -> ExpiredError | None:
+        """What a server does not say of credentials that it refuses: that their time is over, if it is."""
+        ended_s = self._credentials.expires_s
+        if not ended_s or time.time() < ended_s:
+            return None
+        return ExpiredError(
+            f"broker {server}: these credentials expired at {datetime.fromtimestamp(ended_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        )
 
     def _set_link(self, link: Link) -> None:
         self._link = link

@@ -297,7 +297,7 @@ class Decisions:
             raise _Denied(str(error)) from None
         if self._now_s() > token.expires.timestamp():
             raise _Denied(f"its token expired {token.expires:%Y-%m-%dT%H:%M:%SZ}")
-        if self._rulings.is_closed(token.key):
+        if self._rulings.is_closed(token.key, to=request.agent):
             raise _Denied("an investigator has closed its token")
         if self._book.enrolled_by(token.key) >= token.count:
             raise _Denied(f"its token was good for {token.count}, and is used up")

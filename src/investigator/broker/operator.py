@@ -237,7 +237,8 @@ def bring_up_to_date(folder: Path, *, now_s: int) -> list[str]:
             wanted = account_claims(account, signing_keys=keys | _scope_keys(folder), mig=mig)
             present = {key: value for key, value in claims.nats.items() if key not in ("revocations", "version")}
             if present != wanted:
-                nats = {**wanted, "revocations": claims.nats.get("revocations", {})}
+                revoked = claims.nats.get("revocations", {})
+                nats = {**wanted, **({"revocations": revoked} if revoked else {})}
                 _sign_account(folder, account, claims, nats, now_s)
                 done.append(f"changed account {account}: its permissions are those of this version")
     return done

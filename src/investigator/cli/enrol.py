@@ -60,21 +60,21 @@ async def _token(home: Path, count: int, expires: str, name: str, output: Path |
 
     from investigator.cli.request import life_s
     from investigator.config import load_console
-    from investigator.console.enrolling import add_signature, make_token, send_statement
+    from investigator.console.enrolling import add_signature, make_token, secret_token, send_statement
     from investigator.console.files import PRIVATE, read_input, write_new
     from investigator.console.keys import load_signer
     from investigator.console.link import console_link
     from investigator.console.passphrase import Passphrase
     from investigator.errors import BrokerError
     from investigator.protocol.statement import Token, decode_statement_envelope, parse_statement
-    from investigator.protocol.token import MAX_TOKEN_CHARACTERS, SecretToken, decode_token
+    from investigator.protocol.token import MAX_TOKEN_CHARACTERS, decode_token
 
     config = load_console(home)
     signer = load_signer(config.signer, Passphrase("the investigator's key", config.passphrase_command))
     if add is not None:
         old = decode_token(read_input(add, max_bytes=MAX_TOKEN_CHARACTERS).decode("ascii", "replace"))
         envelope = add_signature(decode_statement_envelope(old.statement.encode()), signer)
-        made = SecretToken(old.private, envelope.encode().decode())
+        made = secret_token(old.private, envelope)
     else:
         life = timedelta(seconds=life_s(expires, what="--expires"))
         made, _ = make_token(signer, count=count, life=life, now_s=time.time(), names=name)
@@ -197,16 +197,21 @@ async def _revoke(home: Path, word: str, token_key: str, reason: str, *, sign_on
     from datetime import UTC, datetime
 
     from investigator.console.enrolling import candidates, find_candidate
-    from investigator.protocol.statement import Unenrol
+    from investigator.protocol.statement import MAX_KEPT, Unenrol
 
     async with _Signing(home) as signing:
-        agent = ""
-        if word:
-            inventory, known = await signing.look()
-            agent = find_candidate(word, candidates(known, list(inventory.hosts.values()))).agent
+        inventory, known = await signing.look()
         created = datetime.fromtimestamp(int(time.time()), UTC)
-        statement = Unenrol(agent=agent, token=token_key, reason=reason, created=created)
-        await signing.sign_and_send(statement, sign_only=sign_only)
+        if word:
+            agent = find_candidate(word, candidates(known, list(inventory.hosts.values()))).agent
+            await signing.sign_and_send(Unenrol(agent=agent, reason=reason, created=created), sign_only=sign_only)
+            return
+        kept = sorted((await signing.store.vouched()).get(token_key, []))
+        _say(f"{len(kept)} agents that came by it, as far as this console knows, stay")
+        for start in range(0, len(kept) or 1, MAX_KEPT):
+            keep = tuple(kept[start : start + MAX_KEPT])
+            statement = Unenrol(token=token_key, keep=keep, reason=reason, created=created)
+            await signing.sign_and_send(statement, sign_only=sign_only)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from investigator.agent.trust import load_trust
+from investigator.broker.claims import push_claims
 from investigator.broker.connection import Broker, connect
 from investigator.broker.credentials import Credentials
 from investigator.broker.enrolment_service import serve_enrolment
@@ -97,8 +98,6 @@ async def serve_alone(home: Path, url: str) -> None:
 
 async def _push(servers: Broker, folder: Path, changed: asyncio.Event) -> None:
     """Each change, until the servers have it."""
-    from investigator.broker.claims import push_claims
-
     while True:
         await changed.wait()
         changed.clear()

@@ -59,7 +59,8 @@ class Enrolled:
     def row(self, host: Host, now: datetime) -> dict[str, Any]:
         """Its row of the agents table, with its standing beside the columns."""
         judged = host.judged or _UNJUDGED
-        return {**host.row(now), "enrolment": {"standing": str(judged.standing), "why": judged.why}}
+        enrolment = {"standing": str(judged.standing), "why": judged.why, "formerly": self._register.former(host)}
+        return {**host.row(now), "enrolment": enrolment}
 
     def why_not(self, host: Host | None) -> str:
         """Why it is not; empty if it is."""

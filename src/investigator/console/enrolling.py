@@ -24,7 +24,7 @@ from investigator.protocol.statement import (
     parse_statement,
 )
 from investigator.protocol.subjects import ENROL_ADMIN, statement_subject
-from investigator.protocol.token import SecretToken
+from investigator.protocol.token import MAX_TOKEN_STATEMENT_BYTES, SecretToken
 
 if TYPE_CHECKING:
     from investigator.broker.connection import Broker
@@ -54,8 +54,19 @@ def make_token(
         expires=created + life,
         names=names,
     )
-    envelope = sign_statement(token, signer)
-    return SecretToken(private.private_bytes_raw(), envelope.encode().decode()), token
+    return secret_token(private.private_bytes_raw(), sign_statement(token, signer)), token
+
+
+def secret_token(private: bytes, envelope: Envelope) -> SecretToken:
+    """A token's private half, with what vouches for it.
+
+    Raises:
+        BadInput: more signatures than agents carry around.
+    """
+    statement = envelope.encode()
+    if len(statement) > MAX_TOKEN_STATEMENT_BYTES:
+        raise BadInput(f"token: with its signatures {len(statement):,} bytes; {MAX_TOKEN_STATEMENT_BYTES:,} at most")
+    return SecretToken(private, statement.decode())
 
 
 def sign_statement(statement: Statement, signer: Signer) -> Envelope:

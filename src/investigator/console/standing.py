@@ -112,6 +112,11 @@ class Register:
         pin = self._pins.get(name)
         return self._rulings.owner(name) or ("" if pin is None else pin.agent)
 
+    def former(self, host: Host) -> list[str]:
+        """The ids that a proven host had before it was installed anew."""
+        proven = host.judged is not None and host.judged.standing is Standing.PROVEN
+        return self._rulings.former(host.id) if proven else []
+
     def note(self, host: Host) -> str:
         """What somebody should know of a host though it is proven; empty, mostly."""
         pin = self._pins.get(host.name)
@@ -167,14 +172,13 @@ class Register:
             return
         (one,) = found
         used = self._used.setdefault(one.token.key, set())
-        if one.host.id not in used:
-            if self._rulings.is_closed(one.token.key):
-                one.host.judged = Judged(Standing.UNPROVEN, "an investigator has closed the token that it came by")
-                return
-            if len(used) >= one.token.count:
-                reason = f"its token vouches for {one.token.count}, and others came first"
-                one.host.judged = Judged(Standing.UNPROVEN, reason)
-                return
+        if self._rulings.is_closed(one.token.key, to=one.host.id):
+            one.host.judged = Judged(Standing.UNPROVEN, "an investigator has closed the token that it came by")
+            return
+        if one.host.id not in used and len(used) >= one.token.count:
+            reason = f"its token vouches for {one.token.count}, and others came first"
+            one.host.judged = Judged(Standing.UNPROVEN, reason)
+            return
         used.add(one.host.id)
         pin = Pinned(one.host.name, one.host.id, one.claim.machine, one.token.key, now_s)
         self._pins[pin.name] = pin

@@ -19,7 +19,7 @@ from investigator.protocol.identity import ENROL, BadFrame, Identity, agent_id, 
 from investigator.protocol.statement import MAX_NAME_CHARACTERS, key_bytes
 from investigator.protocol.token import Machine, Proof, SignedSuccession
 
-MAX_REQUEST_BYTES: Final = 48 * 1024
+MAX_REQUEST_BYTES: Final = 32 * 1024
 MAX_ANSWER_BYTES: Final = 32 * 1024
 MAX_ADMIN_BYTES: Final = 1 << 20
 LIST_AT_ONCE: Final = 500

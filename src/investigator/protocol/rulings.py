@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-MAX_STATEMENTS: Final = 100_000
+MAX_FORMER: Final = 100
 _Rank: TypeAlias = "tuple[datetime, bool, str]"
 
 
@@ -23,7 +23,8 @@ class Rulings:
     def __init__(self, stated: Iterable[Stated] = ()) -> None:
         self._agents: dict[str, tuple[_Rank, Pin | Unenrol]] = {}
         self._names: dict[str, tuple[_Rank, Pin]] = {}
-        self._closed: dict[str, datetime] = {}
+        self._closed: dict[str, set[str]] = {}
+        self._followed: dict[str, str] = {}
         for one in stated:
             self.add(one)
 
@@ -35,7 +36,7 @@ class Rulings:
             case Token():
                 pass  # it says nothing about an agent; whoever comes with it carries it in the proof
             case Unenrol(token=token) if token:
-                self._closed[token] = min(statement.created, self._closed.get(token, statement.created))
+                self._closed.setdefault(token, set()).update(statement.keep)
             case Unenrol():
                 self._rule(rank, statement)
             case Pin():
@@ -44,6 +45,7 @@ class Rulings:
                     reason = f"{statement.name} is {statement.agent} now"
                     gone = Unenrol(agent=statement.replaces, reason=reason, created=statement.created)
                     self._rule((statement.created, True, stated.digest), gone)
+                    self._followed[statement.agent] = max(statement.replaces, self._followed.get(statement.agent, ""))
         if isinstance(statement, Pin) and (statement.name not in self._names or self._names[statement.name][0] < rank):
             self._names[statement.name] = rank, statement
 
@@ -69,6 +71,14 @@ class Rulings:
         ruling = self.of(given[1].agent)
         return given[1].agent if isinstance(ruling, Pin) and ruling.name == name else ""
 
-    def is_closed(self, token: str) -> bool:
-        """Whether nobody more comes in by the token with this key."""
-        return token in self._closed
+    def former(self, agent: str) -> list[str]:
+        """The ids that an agent's name had before it, the latest first: what they did is this host's history."""
+        found: list[str] = []
+        while (ruling := self._followed.get(agent)) is not None and ruling not in found and len(found) < MAX_FORMER:
+            found.append(ruling)
+            agent = ruling
+        return found
+
+    def is_closed(self, token: str, *, to: str) -> bool:
+        """Whether this agent does not come in by the token with this key any more."""
+        return token in self._closed and to not in self._closed[token]

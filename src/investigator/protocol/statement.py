@@ -2,7 +2,7 @@
 
     token      whoever proves to hold this key, so many agents until then, is one of ours
     pin        the name is that of this agent's key, from now on; also after another key had it
-    unenrol    this agent is none of ours any more; or: nobody more comes in by this token
+    unenrol    this agent is none of ours any more; or: nobody comes in by this token but these
 
 Of one agent (and of one token) the statement that was written last counts, so that an old one played back changes nothing.
 `judge_statement` is their gate. It takes signatures of any age: what was signed once about a host holds until somebody with the
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from investigator.protocol.acl import Acl
     from investigator.protocol.admission import Keyring
 
-MAX_STATEMENT_BYTES: Final = 4 * 1024
-MAX_STATEMENT_ENVELOPE_BYTES: Final = 16 * 1024
+MAX_STATEMENT_BYTES: Final = 64 * 1024
+MAX_STATEMENT_ENVELOPE_BYTES: Final = 96 * 1024
+MAX_KEPT: Final = 2000
 MAX_NAME_CHARACTERS: Final = 255
 MAX_COUNT: Final = 100_000
 MAX_TOKEN_LIFE: Final = timedelta(days=400)
@@ -73,11 +74,13 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Unenrol(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who is let in no more: an agent by its id, or whoever else comes with a token, by the token's key."""
+    """Who is let in no more: an agent by its id; or, by a token's key, all that come with it but those that are named."""
 
     type: Literal["unenrol"] = "unenrol"
     agent: str = ""
     token: str = ""
+    keep: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_KEPT)] = ()
+    """With a token: the ids of those that came by it and stay; more stand in another statement."""
     reason: Annotated[str, msgspec.Meta(max_length=1000)] = ""
     created: Moment
 
@@ -137,6 +140,10 @@ def parse_statement(text: bytes) -> Statement:
                 check_agent(statement.agent, what="unenrol: agent")
             else:
                 check_key(statement.token, what="unenrol: token")
+            if statement.agent and statement.keep:
+                raise BadInput("unenrol: keep: there is no token")
+            for agent in statement.keep:
+                check_agent(agent, what="unenrol: keep")
     return statement
 
 

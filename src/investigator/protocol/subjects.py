@@ -24,10 +24,11 @@ ALL_HEARTBEATS: Final = "mig.hb.*"
 ALL_ALERTS: Final = "mig.alert.*.*"
 ALL_RECORDS: Final = "mig.record.>"
 ALL_STATEMENTS: Final = "mig.record.statement.*"
+
 ENROL_REQUEST: Final = "mig.enrol.request"
-"""Where agents ask to be let in."""
+"""Where whoever has no credentials of their own asks for some, and agents for new ones."""
 ENROL_ADMIN: Final = "mig.enrol.admin"
-"""Where investigators talk to the enrolment service."""
+"""Where investigators tell the enrolment what they decided."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ENCODED: Final = "_b32_"

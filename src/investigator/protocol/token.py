@@ -27,12 +27,13 @@ from investigator.protocol.identity import CLAIM, SUCCESSION, BadFrame, Identity
 from investigator.protocol.statement import (
     KEY_BYTES,
     MAX_NAME_CHARACTERS,
-    MAX_STATEMENT_ENVELOPE_BYTES,
     Token,
     check_key,
     key_bytes,
 )
 
+MAX_TOKEN_STATEMENT_BYTES: Final = 16 * 1024
+"""The envelope of a token's statement: it travels in the facts."""
 PREFIX: Final = "mig-token-1"
 MAX_TOKEN_CHARACTERS: Final = 32 * 1024
 MAX_CLAIM_BYTES: Final = 4 * 1024
@@ -80,7 +81,7 @@ def decode_token(text: str) -> SecretToken:
         raw, envelope = _from_base64url(private), _from_base64url(statement).decode()
     except ValueError:
         raise BadInput("enrolment token: cut off, or altered") from None
-    if len(raw) != KEY_BYTES or not 0 < len(envelope) <= MAX_STATEMENT_ENVELOPE_BYTES:
+    if len(raw) != KEY_BYTES or not 0 < len(envelope) <= MAX_TOKEN_STATEMENT_BYTES:
         raise BadInput("enrolment token: cut off, or altered")
     return SecretToken(raw, envelope)
 
@@ -99,7 +100,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Proof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """That an agent was enrolled by a token."""
 
-    statement: Annotated[str, msgspec.Meta(max_length=MAX_STATEMENT_ENVELOPE_BYTES)]
+    statement: Annotated[str, msgspec.Meta(max_length=MAX_TOKEN_STATEMENT_BYTES)]
     """The token's envelope, as it was made."""
     claim: Annotated[str, msgspec.Meta(max_length=MAX_CLAIM_BYTES)]
     """The signed text of a `Claim`."""
