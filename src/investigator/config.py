@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -48,11 +48,22 @@ class ConsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Whose sealing key is whose, for telling who can open an action's results."""
     passphrase_command: tuple[str, ...] = ()
     """A program and its arguments that prints the passphrase of the investigator's keys."""
+    enrolment: Literal["token", "open", "approve"] = "token"
+    """Whom this console asks and believes: agents with a proof, all, or those that an investigator approved one by one."""
     targets: dict[str, str] = {}
     """Macros: `-t NAME` stands for its condition."""
 
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class AgentEnrolment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[enrolment] of agent.toml: what lets a new agent in; either of the two."""
+
+    token: str = ""
+    """As `investigator enrol token` made it; taken out of the file once the agent is enrolled."""
+    token_file: Path | None = None
+    """A file that holds it; removed likewise."""
 
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,12 +86,30 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     extraprivacymode: bool = False
     """Results leave this host with names of files, people, peers and hosts masked, and no error's text; as MIG calls it."""
     facts_refresh_s: Positive = 300.0
+    enrolment: AgentEnrolment = AgentEnrolment()
     modules: dict[str, dict[str, Any]] = {}
     """The persistent modules that run here, each with its settings; the modules themselves say what fits."""
     nopersistmods: bool = False
     """None of them runs, whatever `modules` says; as MIG calls it."""
     alerts_per_minute: Annotated[int, msgspec.Meta(ge=1, le=6000)] = 60
     """How many letters of alerts each of them may send, on average; one holds up to hundreds of alerts."""
+
+
+class EnrolmentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[enrolment] of broker.toml: how agents get credentials of their own."""
+
+    policy: Literal["token", "open", "approve"] = "token"
+    """Who is let in: agents with a token, all, or those that an investigator approved one by one."""
+    serve: bool = True
+    """Whether `investigator broker` does it; else `investigator enrol serve`."""
+    credentials_last_s: Annotated[int, msgspec.Meta(ge=5, le=90 * 86_400)] = 30 * 86_400
+    """Renewed when a third of it is left."""
+    requests_per_minute: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 3000
+    """Of agents that are not known yet; more are told to come again."""
+    pending_at_most: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
+    """How many wait for an approval, and how many that were denied are remembered."""
+    flood_bytes_per_minute: Annotated[int, msgspec.Meta(ge=1 << 20)] = 256 << 20
+    """An agent that sends more is named."""
 
 
 class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,6 +124,7 @@ class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Whether a result is on the disk before it is acknowledged; `false` is faster and loses seconds at a power cut."""
     records_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 400
     """How long it is kept who asked what, and how it ended."""
+    enrolment: EnrolmentSettings = EnrolmentSettings()
 
 
 T = TypeVar("T")

@@ -22,6 +22,7 @@ from investigator.console.deployment import create_deployment
 from investigator.console.keys import load_sealing_key
 from investigator.console.link import console_link
 from investigator.console.results import find_asked, follow_results
+from investigator.console.rules import load_rules
 from investigator.console.store import Store
 from investigator.console.telling import Outcomes
 from investigator.protocol.identity import Identity
@@ -50,7 +51,10 @@ def listed(deployment: Deployment, *words: str, home: Path | None = None) -> lis
 
 
 def another_console(alone: Deployment, home: Path, *, trusted: bool) -> Path:
-    """Somebody else's laptop at the same broker, with keys of its own; trusted: with this one's keyring and ACL."""
+    """Somebody else's laptop at the same broker, with keys of its own; trusted: with this one's keyring and ACL.
+
+    It believes agents without a proof, since who is trusted here vouched for none there.
+    """
     port = int(load_console(alone.home).broker.url.rpartition(":")[2])
     create_deployment(home, port=port, passphrase=None)
     shutil.copytree(
@@ -59,6 +63,8 @@ def another_console(alone: Deployment, home: Path, *, trusted: bool) -> Path:
     if trusted:
         shutil.copytree(alone.home / "keyring", home / "keyring", dirs_exist_ok=True)
         shutil.copy(alone.home / "acl.json", home / "acl.json")
+    settings = (home / "console.toml").read_text()
+    (home / "console.toml").write_text(settings.replace('enrolment = "token"', 'enrolment = "open"'))
     return home
 
 
@@ -249,7 +255,7 @@ def test_an_agent_that_has_an_action_and_whose_result_a_broker_withholds_is_name
     (alone.home / "agent.toml").write_text(settings.replace(quick, "heartbeat_s = 1\ncatch_up_s = 1\n"))
     alone.broker()
     alone.agents("web-1")
-    asked = alone.ask("-t", "all", "-e", "4s", *PASSWD)
+    asked = alone.ask("-t", "all", "-e", "8s", *PASSWD)
     assert asked.states == {"web-1": "found"}
 
     async def withheld() -> tuple[list[str], dict[str, int]]:
@@ -261,7 +267,15 @@ def test_an_agent_that_has_an_action_and_whose_result_a_broker_withholds_is_name
             key = load_sealing_key(alone.home / "secrets" / "sealing.pem", lambda: "")
             told = Outcomes(
                 lambda audience: follow_results(
-                    action, broker, store, audience, private_key=key, follow=True, stop=asyncio.Event()
+                    action,
+                    broker,
+                    store,
+                    audience,
+                    rules=load_rules(alone.home),
+                    policy="token",
+                    private_key=key,
+                    follow=True,
+                    stop=asyncio.Event(),
                 )
             )
             states = {one.name: one.state async for one in told}
@@ -285,7 +299,15 @@ def test_who_leaves_an_iteration_early_ends_the_work(alone: Deployment) -> None:
             key = load_sealing_key(alone.home / "secrets" / "sealing.pem", lambda: "")
             told = Outcomes(
                 lambda audience: follow_results(
-                    action, broker, store, audience, private_key=key, follow=True, stop=asyncio.Event()
+                    action,
+                    broker,
+                    store,
+                    audience,
+                    rules=load_rules(alone.home),
+                    policy="token",
+                    private_key=key,
+                    follow=True,
+                    stop=asyncio.Event(),
                 )
             )
             async with contextlib.aclosing(aiter(told)) as outcomes:
@@ -362,7 +384,7 @@ def test_a_store_of_a_newer_version_stops_a_command_in_one_line(alone: Deploymen
     done = alone.call("results", "last")
     assert done.returncode == 5
     assert (
-        done.stderr.decode().splitlines()[0].endswith("written by a newer investigator (schema 99; this one knows 2)")
+        done.stderr.decode().splitlines()[0].endswith("written by a newer investigator (schema 99; this one knows 3)")
     )
 
 

@@ -48,6 +48,10 @@ class AlertBox:
         self._full_until_s: dict[str, float] = {}
         self.per_minute = AT_ONCE
 
+    def clear(self) -> None:
+        """Forget what was told and is not delivered; raises `DeploymentError`."""
+        self._outbox.clear()
+
     async def keep(self, module: str, alerts: Sequence[Alert], *, name: str) -> None:
         """On return they are on the disk: at once, or when the module's rate and the outbox have room.
 

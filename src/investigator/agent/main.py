@@ -5,23 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import signal
 import sys
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
 
+from investigator.agent.enrolment import Enrolment
 from investigator.agent.facts import host_name
 from investigator.agent.limits import Limits
-from investigator.agent.own_credentials import own_credentials
+from investigator.agent.machine import this_machine
 from investigator.agent.permissions import refuse_loose
 from investigator.agent.persistent import Persistence
 from investigator.agent.runner import Runner
 from investigator.agent.service import Agent
 from investigator.agent.state import AgentState
+from investigator.agent.token_setting import TokenSetting
 from investigator.agent.trust import load_trust
-from investigator.broker.connection import connect
-from investigator.broker.credentials import Credentials
+from investigator.broker.connection import Broker, State, connect
+from investigator.broker.problems import NotPermittedError
 from investigator.broker.scopes import MAX_AGENT_MESSAGE_BYTES
 from investigator.config import AGENT_FILE, AgentConfig, load_agent
 from investigator.printable import printable
@@ -47,41 +51,65 @@ async def serve(home: Path, *, name: str, tags: dict[str, str], state: Path | No
     trust = load_trust(config)
     for problem in trust.problems:
         logging.getLogger(__name__).warning("%s", problem)
-    refuse_loose(config.broker.credentials, private=True)
-    with AgentState(state or home / "agents" / token(name)) as opened:
-        credentials = own_credentials(opened.folder, config.broker.credentials.parent, agent=opened.identity.id)
+    with AgentState(state or home / "agents" / token(name), machine=this_machine()) as opened:
+        setting = TokenSetting(home / AGENT_FILE, config.enrolment)
+        enrolment = Enrolment(config.broker, opened, setting, name=name)
         async with Runner(_limits(config), mark=opened.identity.id, private=config.extraprivacymode) as runner:
             persistence = Persistence(runner, config, opened, name=name)
             agent = Agent(config, opened, trust, persistence, name=name, survey=persistence.survey)
             async with persistence:  # from now on, also while there is no broker
-                await _serve(agent, config, credentials)
+                await _serve(agent, config, enrolment)
 
 
-async def _serve(agent: Agent, config: AgentConfig, credentials: Credentials) -> None:
+async def _serve(agent: Agent, config: AgentConfig, enrolment: Enrolment) -> None:
     stopping = _when_stopped(asyncio.current_task())
 
     def ready() -> None:
         print(f"agent {printable(agent.name)} ({agent.id}) connected to {config.broker.url}", flush=True)  # noqa: T201 - the one line for who started it
 
-    connecting = connect(
-        config.broker.url,
-        credentials,
-        name=agent.id,
-        on_state=agent.notice,
-        give_up_after_s=None,
-        max_message_bytes=MAX_AGENT_MESSAGE_BYTES,
-    )
     try:
-        broker = await connecting
-        try:
+        await enrolment.first()
+        async with _connected(agent, config, enrolment) as broker:
             await agent.run(broker, ready=ready)
             print(f"agent {printable(agent.name)} ended, as a signed action told it", flush=True)  # noqa: T201 - likewise
-        finally:
-            await broker.close()
     except asyncio.CancelledError:
         if not stopping.is_set():
             raise
         print(f"agent {printable(agent.name)} stopped", flush=True)  # noqa: T201 - likewise
+
+
+@contextlib.asynccontextmanager
+async def _connected(agent: Agent, config: AgentConfig, enrolment: Enrolment) -> AsyncIterator[Broker]:
+    """The broker, with a credential that is renewed, and got anew where the broker refuses it."""
+
+    def notice(state: State) -> None:
+        if state is State.REFUSED:
+            enrolment.refused()
+        agent.notice(state)
+
+    async with await _connect(agent, config, enrolment, notice) as broker:
+        keeping = asyncio.create_task(enrolment.keep(broker), name="enrolment")
+        try:
+            yield broker
+        finally:
+            keeping.cancel()
+
+
+async def _connect(agent: Agent, config: AgentConfig, enrolment: Enrolment, notice: Callable[[State], None]) -> Broker:
+    """Until there is a broker; one that does not take the credential of an earlier life is asked for another."""
+    while True:
+        try:
+            return await connect(
+                config.broker.url,
+                enrolment.credentials,
+                name=agent.id,
+                on_state=notice,
+                give_up_after_s=math.inf,
+                max_message_bytes=MAX_AGENT_MESSAGE_BYTES,
+            )
+        except NotPermittedError as error:
+            logging.getLogger(__name__).warning("%s", error)
+            await enrolment.anew()
 
 
 def _when_stopped(task: asyncio.Task[None] | None) -> asyncio.Event:

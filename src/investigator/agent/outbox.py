@@ -84,6 +84,15 @@ class Outbox:
         with database_errors(_WHAT):
             return [Letter(*row) for row in self._database.execute(query, (*passing_over, at_most))]
 
+    def clear(self) -> None:
+        """Forget all of them.
+
+        Raises:
+            DeploymentError: this could not be written.
+        """
+        with database_errors(_WHAT):
+            self._database.execute(f"DELETE FROM {self._table}")  # noqa: S608 - the table is ours
+
     def remove(self, letter: Letter) -> None:
         """The stream has it.
 

@@ -194,7 +194,15 @@ class Agent:
         return {**summary, "revocations_kept": self.state.revocations.fingerprints[:MAX_TOLD]} if summary else {}
 
     async def _publish_facts(self, broker: Broker) -> None:
-        frame, self._facts_digest = encode_facts(self.state.identity, self._row, heartbeat_s=self.config.heartbeat_s)
+        membership = self.state.membership
+        frame, self._facts_digest = encode_facts(
+            self.state.identity,
+            self._row,
+            heartbeat_s=self.config.heartbeat_s,
+            machine=membership.machine,
+            proof=membership.proof,
+            succession=membership.succession,
+        )
         await broker.publish_acked(facts_subject(self.id), frame, message_id=uuid.uuid4().hex)
         await self._heartbeat(broker)
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import os
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Self
-
-import orjson
 
 from investigator import __version__
 from investigator.agent import processes
@@ -17,8 +14,9 @@ from investigator.agent.alerts import AlertBox
 from investigator.agent.audit import Audit
 from investigator.agent.cancels import Cancels
 from investigator.agent.database import open_database
-from investigator.agent.durable import write_private
+from investigator.agent.identity_file import load_identity
 from investigator.agent.ledger import Ledger
+from investigator.agent.membership import Membership
 from investigator.agent.outbox import Outbox
 from investigator.agent.permissions import refuse_loose
 from investigator.agent.revocations import Revocations
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-KEY_FILE: Final = "agent.key"
 DATABASE_FILE: Final = "agent.sqlite"
 REVOCATIONS_FOLDER: Final = "revocations"
 
@@ -39,10 +36,15 @@ REVOCATIONS_FOLDER: Final = "revocations"
 class AgentState:
     """Key, audit, ledger, outbox, kept cancels and revocations of one agent, opened together; use it as a context manager."""
 
-    def __init__(self, folder: Path | None) -> None:
-        """`folder` is made when opened; None keeps everything in memory, for simulated agents."""
+    def __init__(self, folder: Path | None, *, machine: str = "") -> None:
+        """`folder` is made when opened; None keeps everything in memory, for simulated agents.
+
+        `machine` is where this runs (`machine.this_machine`): a state that was made on another one gets a new key.
+        """
         self.folder = folder
+        self._machine = machine
         self.identity: Identity
+        self.membership: Membership
         self.audit: Audit
         self.ledger: Ledger
         self.outbox: Outbox
@@ -59,13 +61,15 @@ class AgentState:
                 full.
         """
         with ExitStack() as opened:  # what fails half-way leaves nothing open
+            former = ""
             if self.folder is None:
                 self.identity, key_is_new = Identity.generate(), True
             else:
                 lock = _claim(self.folder)
                 opened.callback(os.close, lock)
-                self.identity, key_is_new = _load_or_make_key(self.folder)
+                self.identity, key_is_new, former = load_identity(self.folder, self._machine)
                 _say_who(lock, self.folder, self.identity.id)
+            self.membership = Membership(self.folder, self.identity, self._machine)
             audit = Audit(self.folder, agent=self.identity.id, key_is_new=key_is_new)
             self.audit = opened.enter_context(audit)
             database = open_database(None if self.folder is None else self.folder / DATABASE_FILE)
@@ -73,6 +77,9 @@ class AgentState:
             self.ledger = Ledger(database, key_is_new=key_is_new, now_s=int(time.time()))
             self.outbox = Outbox(database)
             self.alerts = AlertBox(database, self.identity)
+            if former:  # what the former key had to say is for its own machine to deliver
+                self.outbox.clear()
+                self.alerts.clear()
             self.cancels = Cancels(database)
             self.revocations = Revocations(None if self.folder is None else self.folder / REVOCATIONS_FOLDER)
             self._closing = opened.pop_all()
@@ -122,26 +129,3 @@ def _say_who(lock: int, folder: Path, agent: str) -> None:
         write_presence(lock, presence)
     except OSError as error:
         raise DeploymentError(f"{folder / LOCK_FILE}: {error.strerror}") from None
-
-
-def _load_or_make_key(folder: Path) -> tuple[Identity, bool]:
-    """The agent's key, and whether it was made just now."""
-    path = folder / KEY_FILE
-    try:
-        if os.path.lexists(path):
-            refuse_loose(path, private=True)
-            document = orjson.loads(path.read_bytes())
-            return Identity(base64.b64decode(document["ed25519"], validate=True)), False
-        identity = Identity.generate()
-        _write_key(folder, identity)
-    except OSError as error:
-        raise DeploymentError(f"{path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        raise DeploymentError(f"{path}: this is no agent's key", hint="Without it the agent is a new one.") from None
-    return identity, True
-
-
-def _write_key(folder: Path, identity: Identity) -> None:
-    """Whole or not at all: a power cut half-way must not leave an agent that never starts again."""
-    document = {"ed25519": base64.b64encode(identity.private_bytes).decode()}
-    write_private(folder / KEY_FILE, orjson.dumps(document))

@@ -21,7 +21,7 @@ def agents(
     ] = None,
     output: Annotated[Output, typer.Option(help="How to write them.")] = Output.TEXT,
 ) -> None:
-    """List the agents: name, os, tags, version, last seen, status; and say which clock is off."""
+    """List the agents: name, os, tags, version, last seen, status, whether they are proven to be ours, whose clock is off."""
     import asyncio
 
     if context.invoked_subcommand is not None:
@@ -48,7 +48,7 @@ async def _forget(home: Path, names: list[str], *, force: bool) -> None:
     import time
 
     from investigator.config import load_console
-    from investigator.console.fleet import load_fleet
+    from investigator.console.fleet import known_inventory
     from investigator.console.forgetting import chosen, forget_agent
     from investigator.console.link import console_link
     from investigator.console.store import Store
@@ -57,7 +57,7 @@ async def _forget(home: Path, names: list[str], *, force: bool) -> None:
 
     config = load_console(home)
     async with console_link(config) as broker, Store(config.store) as store:
-        inventory, _ = await load_fleet(broker, store)
+        inventory = await known_inventory(broker, store)
         for host in chosen(inventory, names, now=utc(time.time()), force=force):
             await forget_agent(broker, store, host.id)
             print(
@@ -71,8 +71,11 @@ async def _list(home: Path, target: str | None, output: Output) -> None:
 
     from investigator.config import load_console
     from investigator.console.condition import compile_target
-    from investigator.console.fleet import clocks_off, load_fleet
+    from investigator.console.enrolled import load_fleet
+    from investigator.console.fleet import clocks_off
+    from investigator.console.heads import keep_heads
     from investigator.console.link import console_link
+    from investigator.console.rules import load_rules
     from investigator.console.store import Store
     from investigator.console.table import broken_trust, write_agents
     from investigator.printable import printable
@@ -81,12 +84,18 @@ async def _list(home: Path, target: str | None, output: Output) -> None:
     config = load_console(home)
     condition = compile_target(target, config.targets)[1] if target is not None else None
     async with console_link(config) as broker, Store(config.store) as store:
-        inventory, warnings = await load_fleet(broker, store)
+        inventory, enrolled = await load_fleet(broker, store, load_rules(home), config.enrolment)
+        problems = await keep_heads(store, inventory)
     now = utc(time.time())
     hosts = inventory.matching(condition, now)
-    for line in [*warnings, *clocks_off(hosts)]:
-        print(f"investigator: {printable(line)}", file=sys.stderr)
-    rows = [host.row(now) for host in hosts]
-    for line in broken_trust(rows):
+    rows = [enrolled.row(host, now) for host in hosts]
+    told = [
+        *enrolled.problems,
+        *inventory.dropped,
+        *problems,
+        *enrolled.warnings(hosts, inventory.hosts.values()),
+        *clocks_off(hosts),
+    ]
+    for line in [*map(printable, told), *broken_trust(rows)]:
         print(f"investigator: {line}", file=sys.stderr)
     write_agents(rows, output=output.value, now=now)

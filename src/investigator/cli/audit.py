@@ -195,7 +195,7 @@ def _owner(folder: Path | None) -> str:
 
     import orjson
 
-    from investigator.agent.state import KEY_FILE
+    from investigator.agent.identity_file import KEY_FILE
     from investigator.protocol.identity import Identity
 
     if folder is None:
@@ -230,8 +230,8 @@ def _heads(against: Path | None, home: Path) -> tuple[list[ChainHead], str]:
 async def _known_heads(home: Path, agent: str | None) -> tuple[list[ChainHead], dict[str, str]]:
     """What the store has after it has heard what the broker knows now, and the agents' names."""
     from investigator.config import load_console
+    from investigator.console.fleet import known_inventory
     from investigator.console.heads import keep_heads, named
-    from investigator.console.inventory import load_inventory
     from investigator.console.link import console_link
     from investigator.console.store import Store
 
@@ -240,7 +240,7 @@ async def _known_heads(home: Path, agent: str | None) -> tuple[list[ChainHead], 
     async with Store(config.store) as store:
         try:
             async with console_link(config) as broker:
-                inventory = await load_inventory(broker)
+                inventory = await known_inventory(broker, store)
             names = {host.id: host.name for host in inventory.hosts.values()}
             for line in [*inventory.dropped, *await keep_heads(store, inventory)]:
                 print(f"investigator: {printable(line)}", file=sys.stderr)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def broker(home: Home = None) -> None:
-    """Run the deployment's broker until Ctrl-C or SIGTERM."""
+    """Run the deployment's broker, and the service that enrols agents, until Ctrl-C or SIGTERM."""
     import asyncio
 
     asyncio.run(_serve(home_folder(home)))
@@ -28,11 +28,14 @@ def _tell(line: str) -> None:
 
 
 async def _serve(home: Path) -> None:
+    from contextlib import AsyncExitStack
+
     from investigator.broker.connection import connect
     from investigator.broker.credentials import Credentials
     from investigator.broker.housekeeping import Housekeeper
     from investigator.broker.server import EmbeddedServer
     from investigator.broker.streams import ensure_streams
+    from investigator.cli.enrolment_service import serving_beside
     from investigator.cli.signals import stop_event
     from investigator.config import load_broker
 
@@ -42,14 +45,16 @@ async def _serve(home: Path) -> None:
     async with server:
         credentials = Credentials.load(config.credentials)
         link = await connect(server.url, credentials, name="broker", give_up_after_s=10)
-        try:
+        async with link, AsyncExitStack() as beside:
             changes = await ensure_streams(link, records_days=config.records_days)
             for line in [*server.notices, *changes]:
                 _say(line)
-            print(f"broker ready at {server.url}, pid {server.pid}", flush=True)
+            if config.enrolment.serve:
+                problem = await beside.enter_async_context(serving_beside(link, home, config))
+                if problem:
+                    _tell(f"no agent can be enrolled: {problem}; trying on")
+            _say(f"broker ready at {server.url}, pid {server.pid}")
             await _until_ended(server, Housekeeper(link), stop)
-        finally:
-            await link.close()
     print("broker stopped", flush=True)
 
 

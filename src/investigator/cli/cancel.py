@@ -66,7 +66,7 @@ def cancel(
         raise BadInput("with -i the cancel is signed already: --digest and --reason have no place")
     follow_s = 0.0 if follow == "0" else life_s(follow, what="--follow")
     config = load_console(home_folder(home))
-    wanted = _Wanted(action, file, digest, reason, follow_s, sign_only, output)
+    wanted = _Wanted(action, file, digest, reason, follow_s, sign_only, output, home_folder(home))
     return asyncio.run(_cancel(config, wanted))
 
 
@@ -81,6 +81,7 @@ class _Wanted:
     follow_s: float
     sign_only: bool
     output: Output
+    home: Path
 
 
 async def _cancel(config: ConsoleConfig, wanted: _Wanted) -> int:
@@ -133,6 +134,7 @@ async def _send(  # noqa: PLR0917 - what an open console consists of
     from investigator.console.cancelling import publish_cancel
     from investigator.console.keys import load_sealing_key
     from investigator.console.render import renderer
+    from investigator.console.rules import load_rules
     from investigator.console.stopping import stop_and_follow
     from investigator.protocol.sealing import public_sealing_key
 
@@ -158,6 +160,8 @@ async def _send(  # noqa: PLR0917 - what an open console consists of
         broker,
         store,
         audience,
+        rules=load_rules(wanted.home),
+        policy=config.enrolment,
         private_key=key,
         started=lambda stopped: _say_started(action.action, stopped),
         follow_s=wanted.follow_s,

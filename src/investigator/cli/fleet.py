@@ -19,6 +19,7 @@ from investigator.console.dispatch import Prepared, add_signature, prepare, sign
 from investigator.console.keys import load_sealing_key, load_sealto, load_signer, quiet_signer, signer_fingerprint
 from investigator.console.passphrase import Passphrase
 from investigator.console.people_file import owners, read_people
+from investigator.console.rules import Rules, load_rules
 from investigator.console.signed_file import check_same_target
 from investigator.errors import BadInput, Incomplete, Refused
 from investigator.protocol.action import Action, compressed
@@ -92,6 +93,10 @@ class Asking:
                 hint="Who wrote the action sends it.",
             )
 
+    def rules(self) -> Rules:
+        """Whose word about agents counts."""
+        return load_rules(deployment_folder(self.request))
+
     def _private_key(self) -> bytes:
         if self.config.sealing_key is None:
             raise BadInput("console.toml names no sealing_key")
@@ -115,6 +120,8 @@ class Asking:
                 broker,
                 store,
                 audience,
+                rules=self.rules(),
+                policy=self.config.enrolment,
                 private_key=private_key,
                 wait=self.request.wait,
                 stop=stop_event(),
@@ -132,18 +139,23 @@ class Asking:
 
     async def _explain(self, prepared: Prepared) -> int:
         """`--dry-run`: everything about the action, and the agents that it would reach; nothing is sent."""
+        from investigator.console.enrolled import load_fleet
         from investigator.console.forewarning import forewarnings
-        from investigator.console.inventory import load_inventory
         from investigator.console.link import console_link
+        from investigator.console.store import Store
         from investigator.console.table import write_agents
         from investigator.printable import printable
         from investigator.protocol.action import utc
 
-        async with console_link(self.config) as broker:
-            inventory = await load_inventory(broker)
+        async with console_link(self.config) as broker, Store(self.config.store) as store:
+            inventory, enrolled = await load_fleet(broker, store, self.rules(), self.config.enrolment)
         now = utc(time.time())
-        hosts = inventory.matching(prepared.condition, now)
-        for line in forewarnings(hosts, prepared.action):
+        matching = inventory.matching(prepared.condition, now)
+        hosts = [host for host in matching if enrolled.counts(host)]
+        for line in [
+            *enrolled.warnings(matching, inventory.hosts.values()),
+            *forewarnings(hosts, prepared.action),
+        ]:
             print(f"warning: {printable(line)}", file=sys.stderr)
         document = {
             "action": orjson.loads(prepared.envelope.signed_bytes),
@@ -158,7 +170,7 @@ class Asking:
         print(f"condition  {orjson.dumps(prepared.action.condition).decode()}")
         print(f"subjects   {', '.join(prepared.subjects)}")
         print(f"agents     {len(hosts)}; nothing was sent")
-        write_agents([host.row(now) for host in hosts], output="text", now=now)
+        write_agents([enrolled.row(host, now) for host in hosts], output="text", now=now)
         return 0
 
 

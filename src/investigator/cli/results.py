@@ -52,11 +52,11 @@ def results(
     from investigator.config import load_console
 
     config = load_console(home_folder(home))
-    return asyncio.run(_results(config, action, key, show, output, follow=follow))
+    return asyncio.run(_results(home_folder(home), config, action, key, show, output, follow=follow))
 
 
-async def _results(
-    config: ConsoleConfig, word: str, key: Path | None, show: Show, output: Output, *, follow: bool
+async def _results(  # noqa: PLR0917 - what was typed
+    home: Path, config: ConsoleConfig, word: str, key: Path | None, show: Show, output: Output, *, follow: bool
 ) -> int:
     from investigator.cli.signals import stop_event
     from investigator.console.keys import quiet_signer, signer_fingerprint
@@ -65,6 +65,7 @@ async def _results(
     from investigator.console.recording import Recorder
     from investigator.console.render import renderer
     from investigator.console.results import find_asked, follow_results
+    from investigator.console.rules import load_rules
     from investigator.console.store import Store
 
     passphrase = Passphrase("the investigator's key", config.passphrase_command)
@@ -78,6 +79,8 @@ async def _results(
             broker,
             store,
             audience,
+            rules=load_rules(home),
+            policy=config.enrolment,
             private_key=private_key,
             follow=follow,
             stop=stop_event(),

@@ -91,13 +91,17 @@ def _in_fleet(home: Path, condition: Condition) -> list[tuple[str, str]]:
 
 async def _ask_inventory(home: Path, condition: Condition) -> list[tuple[str, str]]:
     from investigator.config import load_console
-    from investigator.console.inventory import load_inventory
+    from investigator.console.enrolled import load_fleet
     from investigator.console.link import console_link
+    from investigator.console.rules import load_rules
+    from investigator.console.store import Store
     from investigator.protocol.action import utc
 
-    async with console_link(load_console(home)) as broker:
-        inventory = await load_inventory(broker)
-    return [(host.id, host.name) for host in inventory.matching(condition, utc(time.time()))]
+    config = load_console(home)
+    async with console_link(config) as broker, Store(config.store) as store:
+        inventory, enrolled = await load_fleet(broker, store, load_rules(home), config.enrolment)
+    hosts = inventory.matching(condition, utc(time.time()))
+    return [(host.id, host.name) for host in hosts if enrolled.counts(host)]
 
 
 def _write(tree: list[Any], subjects: list[str], agents: list[tuple[str, str]], output: Output) -> None:

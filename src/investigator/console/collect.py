@@ -17,8 +17,10 @@ from investigator.protocol.result import Outcome
 from investigator.protocol.sealing import NotSealedToUs, public_sealing_key
 from investigator.protocol.subjects import (
     ALL_HEARTBEATS,
+    FACTS,
     RESULTS,
     agent_routes,
+    facts_subject,
     result_subject,
     results_of,
     route_subject,
@@ -27,9 +29,11 @@ from investigator.protocol.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Collection as AnyOf
     from datetime import datetime
 
     from investigator.broker.connection import Broker, Message
+    from investigator.console.enrolled import Enrolled
     from investigator.console.inventory import Host, Inventory
     from investigator.console.store import Store
     from investigator.protocol.answer import Head
@@ -41,6 +45,14 @@ GRACE_S: Final = 5.0
 READ_STREAM_EVERY_S: Final = 2.0
 GIVE_UP_ON_BROKER_S: Final = 15.0
 MAX_DROPPED_TOLD: Final = 5
+MAX_STRANGE_BYTES: Final = 64 << 20
+STRANGERS_AT_ONCE: Final = 500
+
+
+class NotEnrolled(Refused):
+    """An answer of an agent that is not proven to be one of ours."""
+
+    code = "not-enrolled"
 
 
 @dataclass(slots=True)
@@ -63,10 +75,14 @@ class Collection:
     """SHA-256 of the envelope of a cancel of this action, with and without the action: its refusals are awaited too."""
     on_cancel_refused: Callable[[str, Outcome], None] | None = None
     """Called with agent id and outcome for each agent that refuses it."""
+    enrolled: Enrolled | None = None
+    """Whose answers count; without it, everybody's."""
     on_piece: Callable[[str, str, Piece], bool] = lambda _agent, _name, _piece: False
     """Called with agent id, name and findings that came ahead of an outcome; where it is true, the outcome comes without them."""
     names: Mapping[str, str] = field(default_factory=dict)
     """Further agents that an answer is expected of, id to name: the inventory may have forgotten them."""
+    vouched: AnyOf[str] = ()
+    """Agents that were judged here when they were asked, and that the inventory has forgotten since."""
     placed: Mapping[str, int] = field(default_factory=dict)
     """Where in the actions' stream the action stands, by agent."""
     tally: Tally = field(init=False)
@@ -84,6 +100,9 @@ class Collection:
     _last_sequence: int = 0
     _heartbeats_told: int = 0
     _unkept: list[tuple[str, bytes]] = field(default_factory=list)
+    _strangers: dict[str, list[bytes]] = field(default_factory=dict)
+    """Payloads of agents that nobody has judged yet."""
+    _strange_bytes: int = 0
 
     def __post_init__(self) -> None:
         """Expect an answer of every targeted agent."""
@@ -121,6 +140,7 @@ class Collection:
         everyone = set(self.tally.targeted)
         next_read_s, lost_s = time.monotonic() + READ_STREAM_EVERY_S, None
         while True:
+            await self._judge_strangers()
             missing = self.tally.waiting(everyone if wait else {agent for agent in awaited if not self._stopped(agent)})
             if not missing:
                 return
@@ -204,6 +224,7 @@ class Collection:
             ):
                 self._last_sequence = max(self._last_sequence, stored.sequence)
                 self._take(stored.subject, stored.data)
+            await self._judge_strangers()
         except BrokerError as error:
             if self.broker.is_connected:
                 raise
@@ -248,7 +269,55 @@ class Collection:
         if mark in self._taken:  # the stream repeats what was heard live; opening it again would cost as much
             return
         self._taken.add(mark)
+        if self._is_strange(agent):
+            self._hold(agent, payload)
+            return
+        self._open(agent, payload)
+
+    def _is_strange(self, agent: str) -> bool:
+        """Whether it came after the inventory was read: what it says waits until it was judged."""
+        host = self.inventory.hosts.get(agent)
+        if self.enrolled is None or (host is None and agent in self.vouched):
+            return False
+        return host is None or host.judged is None
+
+    def _hold(self, agent: str, payload: bytes) -> None:
+        self._strange_bytes += len(payload)
+        if self._strange_bytes > MAX_STRANGE_BYTES:
+            self._drop(agent, Refused("more comes from agents that nobody knows than is held"))
+            return
+        self._strangers.setdefault(agent, []).append(payload)
+        self.changed.set()
+
+    async def _judge_strangers(self) -> None:
+        """Read the facts of agents that came meanwhile, judge them, and take what they said."""
+        if not self._strangers or self.enrolled is None or not self.broker.is_connected:
+            return
+        strangers, self._strangers, self._strange_bytes = self._strangers, {}, 0
+        agents = list(strangers)
         try:
+            for start in range(0, len(agents), STRANGERS_AT_ONCE):
+                subjects = [facts_subject(agent) for agent in agents[start : start + STRANGERS_AT_ONCE]]
+                async for stored in self.broker.batch_get(FACTS, subjects=subjects):
+                    self.inventory.hear_facts(stored.subject.rpartition(".")[2], stored.data, stored.time)
+            await self.enrolled.judge([host for host in self.inventory.hosts.values() if host.judged is None])
+        except BrokerError as error:
+            self.on_warning(str(error))
+        for agent, payloads in strangers.items():
+            for payload in payloads:
+                self._open(agent, payload)
+
+    def _why_not(self, agent: str) -> str:
+        host = self.inventory.hosts.get(agent)
+        if self.enrolled is None or (host is None and agent in self.vouched):
+            return ""
+        return self.enrolled.why_not(host)
+
+    def _open(self, agent: str, payload: bytes) -> None:
+        try:
+            why = self._why_not(agent)
+            if why:
+                raise NotEnrolled(why)
             head, piece = unpack(payload, action=self.action.id, agent=agent, private_key=self.private_key)
             if self.cancel and head.digest != self.digest:
                 self._take_refusal(agent, head, piece)
@@ -309,7 +378,9 @@ class Collection:
     def name_of(self, agent: str) -> str:
         """As the inventory knows it, whatever an answer claims."""
         host = self.inventory.hosts.get(agent)
-        return host.name if host is not None else self.tally.names().get(agent, agent)
+        name = host.name if host is not None else self.tally.names().get(agent, agent)
+        disputed = bool(self._why_not(agent))
+        return f"{name} ({agent})" if disputed and name != agent else name
 
     def _drop(self, agent: str, error: Exception) -> None:
         self.dropped += 1

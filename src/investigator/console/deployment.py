@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -21,15 +22,20 @@ import orjson
 from investigator.broker import operator
 from investigator.broker.scopes import Scope
 from investigator.config import AGENT_FILE, BROKER_FILE, CONSOLE_FILE
+from investigator.console.enrolling import make_token
 from investigator.console.keys import encode_sealing_key
 from investigator.console.people_file import Person, encode_people
 from investigator.errors import DeploymentError
 from investigator.pgp.secret import generate_key
+from investigator.pgp.signer import KeyFileSigner
 from investigator.protocol.sealing import generate_sealing_key, public_sealing_key
 
 SIGNING_KEY: Final = Path("secrets/investigator.asc")
 SEALING_KEY: Final = Path("secrets/sealing.pem")
 BROKER_FOLDER: Final = Path("broker")
+FIRST_TOKEN_COUNT: Final = 100
+FIRST_TOKEN_LIFE: Final = timedelta(days=30)
+"""The token in the first agent.toml: for a start; `investigator enrol token` makes others."""
 KEYRING: Final = Path("keyring")
 ACL: Final = Path("acl.json")
 PEOPLE: Final = Path("people.json")
@@ -147,10 +153,18 @@ def _fill(folder: Path, *, url: str, port: int, passphrase: str | None, passphra
     files = {scope: f"{BROKER_FOLDER}/{scope}.creds" for scope in operator.USERS}
     console = console_toml(url=url, credentials_file=files[Scope.INVESTIGATOR], passphrase_command=passphrase_command)
     write_private(folder / CONSOLE_FILE, console)
-    write_private(
-        folder / AGENT_FILE,
-        _AGENT.format(url=url, credentials=files[Scope.ENROL], keyring=KEYRING, acl=ACL).encode(),
+    signer = KeyFileSigner((folder / SIGNING_KEY).read_bytes(), lambda: passphrase or "")
+    token, statement = make_token(signer, count=FIRST_TOKEN_COUNT, life=FIRST_TOKEN_LIFE, now_s=time.time())
+    agent = _AGENT.format(
+        url=url,
+        credentials=files[Scope.ENROL],
+        keyring=KEYRING,
+        acl=ACL,
+        token=token.encode(),
+        count=statement.count,
+        expires=f"{statement.expires:%Y-%m-%d}",
     )
+    write_private(folder / AGENT_FILE, agent.encode())
     write_private(folder / BROKER_FILE, _BROKER.format(port=port, store=BROKER_FOLDER).encode())
     return fingerprint
 
@@ -159,6 +173,7 @@ _CONSOLE: Final = """\
 # The investigator's side of this deployment. Paths are taken from this file's folder.
 store = "console.sqlite"            # what was asked, and every answer as received
 sealing_key = "{sealing_key}"   # results are sealed to it: nobody else reads them
+enrolment = "token"                 # whom to ask and believe: agents that came by a token; approve: one by one; open: all
 {passphrase_command}
 [broker]
 url = {url}
@@ -172,8 +187,8 @@ key = "{key}"       # or: gpg = "FULL FINGERPRINT", for a key that gpg holds
 """
 
 _AGENT: Final = """\
-# What an agent needs, on every host: copy this file with the keyring, the ACL and the credentials that it names.
-# Those credentials let a host ask for some of its own, and do nothing else.
+# What an agent needs, on every host: copy this file (mode 0600) with the keyring, the ACL and the credentials that it names.
+# Those credentials let a host ask for some of its own, and do nothing else; the token makes it one of ours.
 keyring = "{keyring}"               # whose signatures count
 acl = "{acl}"                  # and with which weight
 # name = "db-1.example.net"         # this host's name if not given
@@ -186,6 +201,9 @@ module_niceness = 19                # 0 to 19: lower answers sooner on a busy ho
 [broker]
 url = "{url}"
 credentials = "{credentials}"
+
+[enrolment]                         # lets {count} new agents in, until {expires}; each takes the line out of its own copy
+token = "{token}"
 
 # Modules that run all the time, and raise alerts: `investigator alerts`. None runs without its table here.
 # [modules.fswatch]                 # what changes in files: of MIG's paths, or of these
@@ -204,6 +222,9 @@ store = "{store}"
 credentials = "{store}/services.creds"
 sync_always = true                  # a result is on the disk before it is acknowledged
 records_days = 400                  # how long it is kept who asked what, and how it ended
+
+[enrolment]                         # how agents get credentials of their own
+policy = "token"                    # who is let in: agents with a token; approve: by `investigator enrol approve`; open: all
 """
 
 

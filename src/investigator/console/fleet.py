@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from investigator.console.heads import keep_heads
 from investigator.console.inventory import load_inventory
 from investigator.console.sync import rebuild
 
@@ -16,21 +15,21 @@ if TYPE_CHECKING:
     from investigator.console.store import Store
 
 
-async def load_fleet(broker: Broker, store: Store) -> tuple[Inventory, list[str]]:
-    """The inventory, and a line for each thing that did not verify or is not as it was known.
+async def known_inventory(broker: Broker, store: Store) -> Inventory:
+    """The inventory, in which heartbeats count only if they are newer than those that this console heard before.
 
-    A store in whose place a damaged one was moved aside is filled from the streams before.
+    A store in whose place a damaged one was moved aside is filled from the records first, which `dropped` tells.
 
     Raises:
         BrokerError: the broker does not answer, or has no such streams.
         DeploymentError: the store does not take what was heard.
     """
-    warnings = await rebuild(store, broker)
+    rebuilt = await rebuild(store, broker)
     before = await store.beats()
     inventory = await load_inventory(broker, before)
-    warnings += [*inventory.dropped, *await keep_heads(store, inventory)]
     await store.keep_beats({agent: beat for agent, beat in inventory.beats.items() if beat != before.get(agent)})
-    return inventory, warnings
+    inventory.dropped[:0] = rebuilt
+    return inventory
 
 
 def clocks_off(hosts: Iterable[Host]) -> list[str]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from investigator.broker.connection import Broker
+    from investigator.console.standing import Judged
 
 ONLINE_HEARTBEATS: Final = 3
 """An agent counts as online while its last sign of life is younger than this many of its heartbeats."""
@@ -57,6 +58,8 @@ class Host:
     """Its newest heartbeat, which may be known from earlier; facts prove no life: whoever has them can send them again."""
     heartbeat: Heartbeat | None = None
     heartbeat_seen: datetime | None = None
+    judged: Judged | None = None
+    """Its standing, once a `Register` has judged it."""
 
     @property
     def id(self) -> str:
@@ -142,7 +145,7 @@ class Inventory:
         if known is None:
             self.hosts[agent] = Host(facts, seen, self.beats.get(agent))
         else:
-            known.facts, known.facts_seen = facts, seen
+            known.facts, known.facts_seen, known.judged = facts, seen, None
 
     def hear_heartbeat(self, agent: str, frame: bytes, seen: datetime) -> bool:
         """Take a heartbeat if the agent that it speaks for signed it; true if so."""

@@ -12,10 +12,13 @@ from investigator.broker.connection import Broker
 from investigator.console.audience import Audience, Summary
 from investigator.console.collect import Collection, awaited, placed_for
 from investigator.console.dispatch import Prepared, publish
-from investigator.console.fleet import load_fleet
+from investigator.console.enrolled import Enrolled, load_fleet
 from investigator.console.forewarning import forewarnings
-from investigator.console.inventory import Host
+from investigator.console.heads import keep_heads
+from investigator.console.inventory import Host, Inventory
 from investigator.console.recording import Recorder
+from investigator.console.rules import Rules
+from investigator.console.standing import Policy
 from investigator.console.store import Store, Targeted
 from investigator.errors import BrokerError
 from investigator.protocol.action import utc
@@ -31,6 +34,8 @@ async def investigate(
     store: Store,
     audience: Audience,
     *,
+    rules: Rules,
+    policy: Policy,
     private_key: bytes | None,
     wait: bool,
     stop: asyncio.Event,
@@ -38,14 +43,17 @@ async def investigate(
 ) -> Summary:
     """Publish an action and follow it until every awaited agent is final, or `stop` is set (Ctrl-C).
 
-    `recorder` puts on record how it stood then.
+    Agents that are not enrolled by `rules` and `policy` are named, not expected, and not believed. `recorder` puts on record
+    how it stood at the end.
 
     Raises:
         BrokerError: the broker went away for good; the audience has the summary of what had arrived.
         DeploymentError: the store's disk is full.
     """
     started = time.monotonic()
-    targeted, collection = await _open(prepared, broker, store, audience, private_key)
+    targeted, collection = await _open(
+        prepared, broker, store, audience, private_key, *await load_fleet(broker, store, rules, policy)
+    )
     for line in forewarnings(targeted, prepared.action):
         audience.warn(line)
     expected = awaited(targeted, utc(time.time()))
@@ -102,14 +110,22 @@ def tell_progress(collection: Collection, audience: Audience, *, began: float) -
     )
 
 
-async def _open(
-    prepared: Prepared, broker: Broker, store: Store, audience: Audience, private_key: bytes | None
+async def _open(  # noqa: PLR0917 - what an open console consists of
+    prepared: Prepared,
+    broker: Broker,
+    store: Store,
+    audience: Audience,
+    private_key: bytes | None,
+    inventory: Inventory,
+    enrolled: Enrolled,
 ) -> tuple[list[Host], Collection]:
-    inventory, warnings = await load_fleet(broker, store)
-    for line in warnings:
+    for line in [*enrolled.problems, *inventory.dropped, *await keep_heads(store, inventory)]:
         audience.warn(line)
     now = utc(time.time())
-    targeted = inventory.matching(prepared.condition, now, await store.who_came_to())
+    matching = inventory.matching(prepared.condition, now, await store.who_came_to())
+    for line in enrolled.warnings(matching, inventory.hosts.values()):
+        audience.warn(line)
+    targeted = [host for host in matching if enrolled.counts(host)]
 
     def tell(agent: str, name: str, outcome: Outcome) -> None:
         audience.outcome(agent, name, outcome.state, outcome)
@@ -126,6 +142,7 @@ async def _open(
         on_outcome=tell,
         on_warning=audience.warn,
         on_piece=audience.piece,
+        enrolled=enrolled,
     )
     return targeted, collection
 

@@ -1,7 +1,7 @@
 """An action's answers, later or elsewhere: the same that `run` gave, from the store, the stream and the records.
 
 The console that asked knows whom it asked. Any other reckons it from the inventory: the agents that the target means, each
-taken as it was last seen, at the time when the action was recorded.
+taken as it was last seen, at the time when the action was recorded. Both believe only agents that are enrolled now.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 from investigator.console.audience import Audience, Summary
 from investigator.console.cancelling import read_action
 from investigator.console.collect import Collection, awaited, placed_for
-from investigator.console.fleet import load_fleet
+from investigator.console.enrolled import load_fleet
+from investigator.console.heads import keep_heads
 from investigator.console.investigation import conclude, tell_progress, until_stopped
 from investigator.console.records import Entry, entries
 from investigator.console.sync import read_records
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 
     from investigator.broker.connection import Broker
     from investigator.console.dispatch import Prepared
+    from investigator.console.enrolled import Enrolled
     from investigator.console.inventory import Inventory
     from investigator.console.recording import Recorder
+    from investigator.console.rules import Rules
+    from investigator.console.standing import Policy
     from investigator.console.store import Store, Targeted
     from investigator.protocol.result import Outcome
 
@@ -108,6 +112,8 @@ async def follow_results(
     store: Store,
     audience: Audience,
     *,
+    rules: Rules,
+    policy: Policy,
     private_key: bytes | None,
     follow: bool,
     stop: asyncio.Event,
@@ -123,10 +129,10 @@ async def follow_results(
         DeploymentError: the store cannot be read.
     """
     began = time.monotonic()
-    inventory, warnings = await load_fleet(broker, store)
-    for line in warnings:
+    inventory, enrolled = await load_fleet(broker, store, rules, policy)
+    for line in [*enrolled.problems, *inventory.dropped, *await keep_heads(store, inventory)]:
         audience.warn(line)
-    collection = await _collection(asked, broker, store, inventory, audience, private_key)
+    collection = await _collection(asked, broker, store, audience, private_key, inventory, enrolled)
     expected = awaited(collection.targeted, utc(time.time()))
     audience.started(asked.prepared.action, targeted=len(collection.tally.targeted), expected=len(expected))
     if follow:
@@ -163,7 +169,13 @@ async def follow_results(
 
 
 async def _collection(  # noqa: PLR0917 - what an open console consists of
-    asked: Asked, broker: Broker, store: Store, inventory: Inventory, audience: Audience, private_key: bytes | None
+    asked: Asked,
+    broker: Broker,
+    store: Store,
+    audience: Audience,
+    private_key: bytes | None,
+    inventory: Inventory,
+    enrolled: Enrolled,
 ) -> Collection:
     action = asked.prepared.action
     known = await store.targeted(action.id)
@@ -171,7 +183,10 @@ async def _collection(  # noqa: PLR0917 - what an open console consists of
         targeted = [inventory.hosts[one.agent] for one in known if one.agent in inventory.hosts]
         placed = {one.agent: one.sequence for one in known if one.sequence}
     else:
-        targeted = inventory.matching(asked.prepared.condition, utc(asked.asked_s), await store.who_came_to())
+        matching = inventory.matching(asked.prepared.condition, utc(asked.asked_s), await store.who_came_to())
+        for line in enrolled.warnings(matching, inventory.hosts.values()):
+            audience.warn(line)
+        targeted = [host for host in matching if enrolled.counts(host)]
         placed = placed_for(targeted, await _sequences(action.id, asked.prepared.envelope.digest, broker))
 
     def tell(agent: str, name: str, outcome: Outcome) -> None:
@@ -185,7 +200,9 @@ async def _collection(  # noqa: PLR0917 - what an open console consists of
         store=store,
         inventory=inventory,
         targeted=targeted,
+        enrolled=enrolled,
         names={one.agent: one.name or one.agent for one in known},
+        vouched={one.agent for one in known},
         private_key=private_key,
         on_outcome=tell,
         on_warning=audience.warn,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -44,8 +46,18 @@ _RECORDS: Final = (
         stopped INTEGER NOT NULL) WITHOUT ROWID""",
     "CREATE TABLE read_up_to (stream TEXT PRIMARY KEY, made TEXT NOT NULL, sequence INTEGER NOT NULL) WITHOUT ROWID",
 )
-VERSIONS: Final[Sequence[Sequence[str]]] = (_FIRST, _RECORDS)
+_ENROLMENT: Final = (
+    """CREATE TABLE pins (
+        name TEXT PRIMARY KEY, agent TEXT NOT NULL, machine TEXT NOT NULL, token TEXT NOT NULL,
+        since_s REAL NOT NULL) WITHOUT ROWID""",
+    "CREATE TABLE vouched (agent TEXT PRIMARY KEY, token TEXT NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE statements (
+        mark TEXT PRIMARY KEY, envelope BLOB NOT NULL, rules TEXT NOT NULL, problem TEXT NOT NULL) WITHOUT ROWID""",
+)
+VERSIONS: Final[Sequence[Sequence[str]]] = (_FIRST, _RECORDS, _ENROLMENT)
 """The statements that lead from each version of the schema to the next; a released one is never changed."""
+BUSY_S: Final = 10.0
+"""How long a console waits for another one that writes."""
 _DAMAGED: Final = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 _log = logging.getLogger(__name__)
 
@@ -69,13 +81,13 @@ async def open_database(path: Path, *, thorough: bool = False) -> tuple[aiosqlit
 
 async def _open_or_move_aside(path: Path, *, thorough: bool) -> tuple[aiosqlite.Connection, Path | None]:
     try:
-        return await _open(path, thorough=thorough), None
+        return await _open_in_turn(path, thorough=thorough), None
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise
         aside = _move_aside(path)
         _log.warning("%s is damaged (%s), and was moved to %s; a new one takes its place", path, error, aside.name)
-    return await _open(path, thorough=False), aside
+    return await _open_in_turn(path, thorough=False), aside
 
 
 def is_damage(error: sqlite3.Error) -> bool:
@@ -83,8 +95,20 @@ def is_damage(error: sqlite3.Error) -> bool:
     return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGED
 
 
+async def _open_in_turn(path: Path, *, thorough: bool) -> aiosqlite.Connection:
+    """SQLite's own waiting does not cover several who make the same file at once."""
+    ends = time.monotonic() + BUSY_S
+    while True:
+        try:
+            return await _open(path, thorough=thorough)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > ends:
+                raise
+        await asyncio.sleep(0.05)
+
+
 async def _open(path: Path, *, thorough: bool) -> aiosqlite.Connection:
-    database = await aiosqlite.connect(path, timeout=10)
+    database = await aiosqlite.connect(path, timeout=BUSY_S)
     try:
         version = await _number(database, "PRAGMA user_version")
         _refuse_newer(path, version)

@@ -13,8 +13,10 @@ from investigator.console.audience import Audience, Summary
 from investigator.console.cancelling import Cancelling, publish_cancel
 from investigator.console.collect import Collection, awaited
 from investigator.console.dispatch import Prepared
-from investigator.console.fleet import load_fleet
+from investigator.console.enrolled import load_fleet
 from investigator.console.investigation import until_stopped
+from investigator.console.rules import Rules
+from investigator.console.standing import Policy
 from investigator.console.store import Store
 from investigator.protocol.action import utc
 from investigator.protocol.result import Outcome
@@ -42,6 +44,8 @@ async def stop_and_follow(
     store: Store,
     audience: Audience,
     *,
+    rules: Rules,
+    policy: Policy,
     private_key: bytes | None,
     started: Callable[[Stopped], None],
     follow_s: float,
@@ -56,11 +60,12 @@ async def stop_and_follow(
         DeploymentError: the store's disk is full.
     """
     began = time.monotonic()
-    inventory, warnings = await load_fleet(broker, store)
-    for line in warnings:
+    inventory, enrolled = await load_fleet(broker, store, rules, policy)
+    for line in inventory.dropped:
         audience.warn(line)
     now = utc(time.time())
-    targeted = inventory.matching(action.condition, now, await store.who_came_to())
+    matching = inventory.matching(action.condition, now, await store.who_came_to())
+    targeted = [host for host in matching if enrolled.counts(host)]
     stopped, envelope = Stopped(0, 0), cancelling.envelope
 
     def tell(agent: str, name: str, outcome: Outcome) -> None:
@@ -86,6 +91,7 @@ async def stop_and_follow(
         on_warning=audience.warn,
         cancel=frozenset(hashlib.sha256(each.encode()).hexdigest() for each in (envelope, envelope.bare())),
         on_cancel_refused=refused,
+        enrolled=enrolled,
     )
     await collection.listen()
     await collection.read_stream()

@@ -20,6 +20,8 @@ import aiosqlite
 from investigator.console.heads import ChainHead
 from investigator.console.inventory import Beat
 from investigator.console.schema import is_damage, open_database
+from investigator.console.standing import Pinned
+from investigator.console.statements import Kept
 from investigator.errors import DeploymentError
 from investigator.protocol.envelope import Envelope
 
@@ -228,6 +230,33 @@ class Store:
     async def acknowledged(self) -> set[str]:
         """The ids of the letters that were acknowledged from here."""
         return {str(row[0]) for row in await self._read("SELECT id FROM acknowledged")}
+
+    async def pins(self) -> list[Pinned]:
+        """Who had each name first."""
+        return [Pinned(*row) for row in await self._read("SELECT name, agent, machine, token, since_s FROM pins")]
+
+    async def vouched(self) -> dict[str, list[str]]:
+        """The agents that each token (by its key) let in."""
+        used: dict[str, list[str]] = {}
+        for agent, token in await self._read("SELECT agent, token FROM vouched"):
+            used.setdefault(str(token), []).append(str(agent))
+        return used
+
+    async def keep_pins(self, pins: Sequence[Pinned]) -> None:
+        """Keep who had a name first; a pin that was let go (`Register`) is replaced."""
+        rows = [(pin.name, pin.agent, pin.machine, pin.token, pin.since_s) for pin in pins]
+        await self._write("INSERT OR REPLACE INTO pins VALUES (?, ?, ?, ?, ?)", rows)
+        await self._write("INSERT OR REPLACE INTO vouched VALUES (?, ?)", [(pin.agent, pin.token) for pin in pins])
+
+    async def statements(self) -> list[Kept]:
+        """Every statement that was ever heard, whatever the broker still has."""
+        rows = await self._read("SELECT mark, envelope, rules, problem FROM statements")
+        return [Kept(str(row[0]), bytes(row[1]), str(row[2]), str(row[3])) for row in rows]
+
+    async def keep_statements(self, statements: Sequence[Kept]) -> None:
+        """Keep statements, with what was found of them under which rules."""
+        rows = [(one.mark, one.envelope, one.rules, one.problem) for one in statements]
+        await self._write("INSERT OR REPLACE INTO statements VALUES (?, ?, ?, ?)", rows)
 
     async def _read(self, query: str, words: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         try:

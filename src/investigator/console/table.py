@@ -15,9 +15,17 @@ from investigator.console.render_csv import csv_text
 from investigator.console.render_parts import json_text
 from investigator.printable import columns, fit, printable
 
-CSV_COLUMNS: Final = ("id", "name", "os", "tags", "version", "last_seen", "status")
+CSV_COLUMNS: Final = ("id", "name", "os", "tags", "version", "last_seen", "status", "enrolment")
 _MAX_PROBLEMS: Final = 8
-_HEADS: Final = (("NAME", 40), ("OS", 8), ("TAGS", 48), ("VERSION", 16), ("LAST SEEN", 14), ("STATUS", 8))
+_HEADS: Final = (
+    ("NAME", 40),
+    ("OS", 8),
+    ("TAGS", 48),
+    ("VERSION", 16),
+    ("LAST SEEN", 14),
+    ("STATUS", 8),
+    ("ENROLMENT", 9),
+)
 """Heading and the widest that its column gets."""
 
 
@@ -39,6 +47,7 @@ def write_agents(
                 _text(row, "version"),
                 _ago(row, now),
                 _text(row, "status"),
+                _standing(row),
             )
             for row in rows
         ]
@@ -46,7 +55,7 @@ def write_agents(
     elif output == "csv":
         body = [
             (*(_text(row, key) for key in ("id", "name", "os")), _tags(row), _text(row, "version"), _seen(row),
-             _text(row, "status"))
+             _text(row, "status"), _standing(row))
             for row in rows
         ]  # fmt: skip
         out.write(csv_text([CSV_COLUMNS, *body]))
@@ -88,6 +97,11 @@ def _padded(cell: str, width: int) -> str:
 def _text(row: Mapping[str, Any], key: str) -> str:
     value = row.get(key)
     return "" if value is None else str(value)
+
+
+def _standing(row: Mapping[str, Any]) -> str:
+    enrolment = row.get("enrolment")
+    return _text(enrolment, "standing") if isinstance(enrolment, Mapping) else ""
 
 
 def _tags(row: Mapping[str, Any]) -> str:

@@ -3,7 +3,8 @@
     {"default": {"minimumweight": 2, "investigators": {"Bob": {"fingerprint": "E60892BB…", "weight": 2}, …}},
      "agentdestroy": {…}}
 
-A module's entry replaces `default`, nothing is merged; so does the entry `cancel`, for stopping somebody else's action.
+A module's entry replaces `default`, nothing is merged; so do the entries `cancel`, for stopping somebody else's action, and
+`enrol`, for saying which hosts are ours.
 What ends agents (`agentdestroy`) is not for whoever `default` lets ask: without an entry of its own it needs all of them.
 Weights of the distinct signers are summed. `maxsignatureage_s`, beside the entries, says how old a signature may be.
 """
@@ -32,6 +33,8 @@ MAX_ACL_BYTES: Final = 256 * 1024
 DEFAULT: Final = "default"
 CANCEL: Final = "cancel"
 """The entry for stopping what others asked; no module is called so."""
+ENROL: Final = "enrol"
+"""The entry for saying who is who (`protocol.statement`); likewise."""
 HIGHEST: Final = frozenset(("agentdestroy",))
 """Modules that without an entry of their own need the weight of everybody in `default` together, the highest there can be:
 one stolen key must not be enough to take the agents, and with them audit and revocations, off a fleet."""
@@ -191,7 +194,7 @@ class _Reader:
         )
         if not entries:
             self.refuse((), "no entry; every action would be refused")
-        names = {DEFAULT, CANCEL, *modules}
+        names = {DEFAULT, CANCEL, ENROL, *modules}
         for name in entries:
             if name not in names:
                 self._refuse_module(name, names)

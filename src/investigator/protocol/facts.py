@@ -16,6 +16,7 @@ from investigator.errors import BadInput
 from investigator.protocol.audit import HEAD_DIGITS, MAX_COUNT
 from investigator.protocol.codec import convert, strict_loads
 from investigator.protocol.identity import FACTS, HEARTBEAT, BadFrame, Identity, agent_id, open_frame
+from investigator.protocol.token import Machine, Proof, SignedSuccession
 
 MAX_FACTS_BYTES: Final = 64 * 1024
 MAX_HEARTBEAT_BYTES: Final = 200
@@ -27,6 +28,12 @@ class Facts(msgspec.Struct, kw_only=True, frozen=True):
     key: str
     row: dict[str, Any]
     heartbeat_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+    machine: Machine = ""
+    """Where it runs, see `token.machine_mark`."""
+    proof: Proof | None = None
+    """That it was enrolled by a token."""
+    succession: SignedSuccession | None = None
+    """Whose state it was before, on another machine."""
 
     @property
     def public_key(self) -> bytes:
@@ -61,14 +68,28 @@ def facts_digest(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()[:16]
 
 
-def encode_facts(identity: Identity, row: dict[str, Any], *, heartbeat_s: float) -> tuple[bytes, str]:
+def encode_facts(
+    identity: Identity,
+    row: dict[str, Any],
+    *,
+    heartbeat_s: float,
+    machine: str = "",
+    proof: Proof | None = None,
+    succession: SignedSuccession | None = None,
+) -> tuple[bytes, str]:
     """The frame, and the digest for heartbeats.
 
     Raises:
         BadInput: the row is larger than consoles take.
     """
     key = base64.b64encode(identity.public_key).decode()
-    body = orjson.dumps({"key": key, "row": row, "heartbeat_s": heartbeat_s}, option=orjson.OPT_UTC_Z)
+    document: dict[str, Any] = {"key": key, "row": row, "heartbeat_s": heartbeat_s}
+    if machine:
+        document["machine"] = machine
+    for name, value in (("proof", proof), ("succession", succession)):
+        if value is not None:
+            document[name] = msgspec.to_builtins(value)
+    body = orjson.dumps(document, option=orjson.OPT_UTC_Z)
     if len(body) > MAX_FACTS_BYTES:
         raise BadInput(f"facts of {len(body):,} bytes; {MAX_FACTS_BYTES:,} at most")
     return identity.frame(FACTS, body), facts_digest(body)

@@ -23,6 +23,11 @@ FACTS: Final = "facts"
 HEARTBEAT: Final = "heartbeat"
 OUTCOME: Final = "outcome"
 ALERTS: Final = "alerts"
+ENROL: Final = "enrol"
+CLAIM: Final = "enrol-claim"
+"""Signed by a token's key: this key, name and machine are one of those that it lets in."""
+SUCCESSION: Final = "enrol-succession"
+"""Signed by an agent's former key: this key follows it."""
 
 
 class BadFrame(Refused):
@@ -62,7 +67,11 @@ class Identity:
 
     def frame(self, kind: str, body: bytes) -> bytes:
         """Signature and body, for the wire."""
-        return self._private.sign(signable(kind, body)) + body
+        return self.sign(kind, body) + body
+
+    def sign(self, kind: str, body: bytes) -> bytes:
+        """The signature alone, 64 bytes."""
+        return self._private.sign(signable(kind, body))
 
 
 def open_frame(kind: str, frame: bytes, public_key: bytes) -> bytes:

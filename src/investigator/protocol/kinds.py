@@ -3,6 +3,7 @@
     action     1  protocol.action     asks hosts to do something
     cancel        protocol.cancel     stops an action
     tally      7  protocol.record     says how an action stood; for consoles, agents pass it over
+    token, pin, unenrol   protocol.statement   says who is who
 
 All kinds share one envelope (`protocol.envelope`) and one way of being read, which is here. A new kind is one file: a struct
 with `type: Literal["<kind>"]`, a function that calls `read_signed`, and a gate of its own. A key's revocation is no kind: it is
@@ -22,6 +23,9 @@ ACTION: Final = "action"
 CANCEL: Final = "cancel"
 TALLY: Final = "tally"
 REVOCATION: Final = "revocation"
+TOKEN: Final = "token"  # noqa: S105 - a kind, no secret
+PIN: Final = "pin"
+UNENROL: Final = "unenrol"
 MAX_PEEKED_BYTES: Final = 16 * 1024
 """Larger signed bytes can only be an action."""
 T = TypeVar("T")

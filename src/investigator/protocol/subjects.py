@@ -101,3 +101,8 @@ def alert_subject(agent_id: str, module: str) -> str:
 def tally_subject(action_id: str, who: str) -> str:
     """Where whoever follows an action records how it stands; `who` is their key's fingerprint."""
     return f"mig.record.tally.{token(action_id)}.{token(who or 'nobody')}"
+
+
+def statement_subject(digest: str) -> str:
+    """Where a statement is kept, by SHA-256 of its signed bytes."""
+    return f"mig.record.statement.{token(digest)}"

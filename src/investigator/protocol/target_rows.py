@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MIG_COLUMNS: Final = frozenset(("destructiontime", "refreshtime", "loadername"))
 """What MIG's table has beside these columns: allowed in a row, but no target can ask for it."""
+BESIDE: Final = "enrolment"
+"""What `investigator agents --output ndjson` tells beside the columns."""
 _MAX_VALUES: Final = 10_000
 
 
@@ -33,7 +35,7 @@ def row_from_json(value: Any) -> dict[str, Any]:
             _check_texts(key, item)
             if item is not None:
                 row[key] = _COLUMN_TYPES[key](key, item)
-        elif key not in MIG_COLUMNS:
+        elif key not in MIG_COLUMNS and key != BESIDE:
             near = difflib.get_close_matches(str(key), COLUMNS, n=1)
             raise BadInput(
                 f"row: there is no column {str(key)[:80]!r}" + (f"; did you mean {near[0]!r}?" if near else "")

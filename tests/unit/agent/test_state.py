@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from investigator.agent.state import DATABASE_FILE, KEY_FILE, AgentState
+from investigator.agent.identity_file import KEY_FILE
+from investigator.agent.state import DATABASE_FILE, AgentState
 from investigator.errors import DeploymentError
 
 

@@ -36,14 +36,14 @@ def written(rows: list[dict[str, Any]], output: Any) -> str:
 def test_text_is_aligned_and_says_how_long_ago() -> None:
     text = written([row("web-1"), row("a-longer-name", ago_s=7300, status="idle", tags={})], "text")
     assert text.splitlines() == [
-        "NAME           OS     TAGS                  VERSION  LAST SEEN  STATUS",
+        "NAME           OS     TAGS                  VERSION  LAST SEEN  STATUS  ENROLMENT",
         "web-1          linux  role=web site=berlin  0.1.0    3 s ago    online",
         "a-longer-name  linux                        0.1.0    2 h ago    idle",
     ]
 
 
 def test_an_empty_fleet_is_headings_only() -> None:
-    assert written([], "text") == "NAME  OS  TAGS  VERSION  LAST SEEN  STATUS\n"
+    assert written([], "text") == "NAME  OS  TAGS  VERSION  LAST SEEN  STATUS  ENROLMENT\n"
     assert json.loads(written([], "json")) == []
     assert written([], "ndjson") == ""
 
