@@ -49,6 +49,7 @@ def test_every_test_that_the_page_names_exists() -> None:
         ("The gate", PROTOCOL / "admission.py"),
         ("Cancels", PROTOCOL / "cancel.py"),
         ("OpenPGP", ROOT / "src/investigator/pgp/policy.py"),
+        ("Who comes in", ROOT / "src/investigator/broker/enrolment.py"),
     ],
 )
 def test_the_numbers_of_a_table_are_those_of_the_code(heading: str, path: Path) -> None:
@@ -56,7 +57,7 @@ def test_the_numbers_of_a_table_are_those_of_the_code(heading: str, path: Path) 
 
 
 def test_every_row_of_a_table_with_numbers_names_a_test() -> None:
-    for heading in ("The gate", "Cancels", "OpenPGP"):
+    for heading in ("The gate", "Cancels", "OpenPGP", "Who comes in"):
         for number, row in rows(heading).items():
             assert "`test_" in row, f"{heading} {number}"
 

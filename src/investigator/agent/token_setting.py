@@ -77,16 +77,23 @@ def _cut_out(path: Path) -> None:
         OSError: the file cannot be written.
     """
     text = read_file(path, max_bytes=MAX_CONFIG_BYTES).decode("utf-8", "replace")
-    before = tomllib.loads(text)
     section = _SECTION.search(text)
     if section is not None:
         following = _NEXT_SECTION.search(text, section.end())
         end = following.start() if following else len(text)
         changed = text[: section.end()] + _LINE.sub("", text[section.end() : end], count=1) + text[end:]
-        wanted = {**before, "enrolment": {key: value for key, value in before["enrolment"].items() if key != "token"}}
-        if tomllib.loads(changed) == wanted:
+        if _differ_in_the_token(text, changed):
             mode = path.stat().st_mode & 0o7777
             write_private(path, changed.encode())
             path.chmod(mode)
             return
     raise DeploymentError("its line cannot be changed by itself")
+
+
+def _differ_in_the_token(text: str, changed: str) -> bool:
+    try:
+        before, after = tomllib.loads(text), tomllib.loads(changed)
+    except tomllib.TOMLDecodeError:
+        return False
+    settings = {key: value for key, value in before["enrolment"].items() if key != "token"}
+    return after == {**before, "enrolment": settings} and after != before
