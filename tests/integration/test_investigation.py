@@ -243,6 +243,7 @@ async def ask_with_a_spoiled_copy_ahead(fleet: Deployment, tree: Path) -> Summar
     from investigator.console.dispatch import Prepared, publish, sign_action, write_action
     from investigator.console.keys import load_signer
     from investigator.console.render import renderer
+    from investigator.console.rules import load_rules
     from investigator.console.store import Store
     from investigator.modules import get_module
     from investigator.protocol.action import Operation
@@ -273,6 +274,8 @@ async def ask_with_a_spoiled_copy_ahead(fleet: Deployment, tree: Path) -> Summar
                 broker,
                 store,
                 renderer("ndjson", show="all", modules=["file"], stdout=io.StringIO(), stderr=io.StringIO()),
+                rules=load_rules(fleet.home),
+                policy="token",
                 private_key=None,
                 wait=False,
                 stop=asyncio.Event(),
