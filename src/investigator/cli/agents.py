@@ -27,24 +27,15 @@ async def _list(home: Path, target: str | None, output: Output) -> None:
     import sys
     import time
 
-    from investigator.config import load_console
-    from investigator.console.condition import compile_target
-    from investigator.console.heads import keep_heads
-    from investigator.console.inventory import load_inventory
-    from investigator.console.link import console_link
-    from investigator.console.store import Store
+    from investigator.console.investigator import Investigator
     from investigator.console.table import broken_trust, write_agents
     from investigator.protocol.action import utc
 
-    config = load_console(home)
-    condition = compile_target(target, config.targets)[1] if target is not None else None
-    async with console_link(config) as broker, Store(config.store) as store:
-        inventory = await load_inventory(broker)
-        problems = await keep_heads(store, inventory)
-    for line in [*inventory.dropped, *problems]:
+    def warn(line: str) -> None:
         print(f"investigator: {line}", file=sys.stderr)
-    now = utc(time.time())
-    rows = [host.row(now) for host in inventory.matching(condition, now)]
+
+    async with Investigator(home, on_warning=warn) as console:
+        rows = [agent.row for agent in await console.agents(target)]
     for line in broken_trust(rows):
-        print(f"investigator: {line}", file=sys.stderr)
-    write_agents(rows, output=output.value, now=now)
+        warn(line)
+    write_agents(rows, output=output.value, now=utc(time.time()))

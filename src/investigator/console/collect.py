@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from investigator.broker.connection import Broker, Message
+    from investigator.broker.connection import Broker, Message, Subscription
     from investigator.console.inventory import Host, Inventory
     from investigator.console.store import Store
     from investigator.protocol.answer import Head
@@ -69,6 +69,7 @@ class Collection:
     _taken: set[bytes] = field(default_factory=set)
     _last_sequence: int = 0
     _unkept: list[tuple[str, bytes]] = field(default_factory=list)
+    _subscriptions: list[Subscription] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Expect an answer of every targeted agent."""
@@ -76,9 +77,15 @@ class Collection:
 
     async def listen(self) -> None:
         """Subscribe before the action goes out: the first answers come within milliseconds."""
-        await self.broker.subscribe(results_of(self.action.id), self._on_answer)
-        await self.broker.subscribe(ALL_HEARTBEATS, self._on_heartbeat)
+        for subject, callback in ((results_of(self.action.id), self._on_answer), (ALL_HEARTBEATS, self._on_heartbeat)):
+            self._subscriptions.append(await self.broker.subscribe(subject, callback))
         await self.broker.flush()
+
+    async def close(self) -> None:
+        """Hear no more: the connection may live on, and lead other investigations."""
+        for subscription in self._subscriptions:
+            await subscription.unsubscribe()
+        self._subscriptions.clear()
 
     async def until_over(self, *, awaited: set[str], wait: bool, tick: Callable[[], None]) -> None:
         """Collect until every awaited agent is final (with `wait`: every targeted one, else to the end of its life).

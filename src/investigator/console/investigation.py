@@ -38,8 +38,23 @@ async def investigate(
         BrokerError: the broker went away for good; the audience has the summary of what had arrived.
         DeploymentError: the store's disk is full.
     """
-    started = time.monotonic()
     targeted, collection = await _open(prepared, broker, store, audience, private_key)
+    try:
+        return await _follow(prepared, collection, targeted, audience, wait=wait, stop=stop)
+    finally:
+        await collection.close()
+
+
+async def _follow(
+    prepared: Prepared,
+    collection: Collection,
+    targeted: list[Host],
+    audience: Audience,
+    *,
+    wait: bool,
+    stop: asyncio.Event,
+) -> Summary:
+    started, broker, store = time.monotonic(), collection.broker, collection.store
     for line in forewarnings(targeted, prepared.action):
         audience.warn(line)
     expected = awaited(targeted, utc(time.time()))
@@ -117,6 +132,7 @@ async def until_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) ->
         stopped.cancel()
         if not task.done():
             task.cancel()
+            await asyncio.wait({task})
     if task.done() and not task.cancelled():
         task.result()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable
@@ -33,6 +34,8 @@ class Stopped:
     """Names of agents that refuse the cancel, each with the reason."""
     working: int = 0
     """Agents that neither ended nor refused in time."""
+    unfollowed: str = ""
+    """Why nobody was waited for, where the cancel was published and nothing else; the numbers say nothing then."""
 
 
 async def stop_and_follow(
@@ -87,19 +90,20 @@ async def stop_and_follow(
         cancel=frozenset(hashlib.sha256(each.encode()).hexdigest() for each in (envelope, envelope.bare())),
         on_cancel_refused=refused,
     )
-    await collection.listen()
-    await collection.read_stream()
-    remaining |= collection.tally.waiting(awaited(targeted, now))
-    stopped.running, stopped.ended_before = len(remaining), len(collection.tally.outcomes)
-    await publish_cancel(cancelling, broker, now_s=time.time())
-    started(stopped)
-    audience.started(action.action, targeted=len(targeted), expected=stopped.running)
     try:
-        async with asyncio.timeout(follow_s):
-            await until_stopped(stop, collection.until_over(awaited=remaining, wait=False, tick=lambda: None))
-    except TimeoutError:
-        pass
-    await collection.finish()
+        await collection.listen()
+        await collection.read_stream()
+        remaining |= collection.tally.waiting(awaited(targeted, now))
+        stopped.running, stopped.ended_before = len(remaining), len(collection.tally.outcomes)
+        await publish_cancel(cancelling, broker, now_s=time.time())
+        started(stopped)
+        audience.started(action.action, targeted=len(targeted), expected=stopped.running)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(follow_s):
+                await until_stopped(stop, collection.until_over(awaited=remaining, wait=False, tick=lambda: None))
+        await collection.finish()
+    finally:
+        await collection.close()
     stopped.working = len(collection.tally.waiting(remaining))
     audience.summary(
         Summary(
