@@ -316,7 +316,7 @@ async def revoke(deployment: Deployment, person: Person) -> None:
 
 async def purge(deployment: Deployment) -> None:
     """The stream forgets everything, as after 30 days."""
-    credentials = Credentials.load(deployment.home / "broker" / "broker.nk")
+    credentials = Credentials.load(deployment.home / "broker" / "services.creds")
     broker = await connect(load_console(deployment.home).broker.url, credentials, name="broker")
     try:
         await broker.request(f"$JS.API.STREAM.PURGE.{ACTIONS}", b"", timeout_s=10)

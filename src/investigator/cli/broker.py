@@ -35,9 +35,7 @@ async def _serve(home: Path) -> None:
     server = EmbeddedServer(config.store, host=config.host, port=config.port, sync_always=config.sync_always)
     async with server:
         credentials = Credentials.load(config.credentials)
-        link = await connect(
-            server.url, credentials, name="broker", inbox=f"_INBOX.{credentials.name}", give_up_after_s=10
-        )
+        link = await connect(server.url, credentials, name="broker", give_up_after_s=10)
         try:
             changes = await ensure_streams(link)
         finally:

@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from typing import Final
 
 import orjson
 
-from investigator.broker import credentials
+from investigator.broker import operator
+from investigator.broker.scopes import Scope
 from investigator.config import AGENT_FILE, BROKER_FILE, CONSOLE_FILE
 from investigator.console.keys import encode_sealing_key
 from investigator.console.people_file import Person, encode_people
@@ -141,15 +143,13 @@ def _fill(folder: Path, *, url: str, port: int, passphrase: str | None, passphra
     write_private(folder / KEYRING / f"{fingerprint}.asc", own.public.encode())
     acl = {"default": {"minimumweight": 1, "investigators": {person: {"fingerprint": fingerprint, "weight": 1}}}}
     write_private(folder / ACL, orjson.dumps(acl, option=orjson.OPT_INDENT_2) + b"\n")
-    files = credentials.create(folder / BROKER_FOLDER)
-    link = {role: str(path.relative_to(folder)) for role, path in files.items()}
-    console = console_toml(
-        url=url, credentials_file=link[credentials.Role.INVESTIGATOR], passphrase_command=passphrase_command
-    )
+    operator.create(folder / BROKER_FOLDER, now_s=int(time.time()))
+    files = {scope: f"{BROKER_FOLDER}/{scope}.creds" for scope in operator.USERS}
+    console = console_toml(url=url, credentials_file=files[Scope.INVESTIGATOR], passphrase_command=passphrase_command)
     write_private(folder / CONSOLE_FILE, console)
     write_private(
         folder / AGENT_FILE,
-        _AGENT.format(url=url, credentials=link[credentials.Role.AGENTS], keyring=KEYRING, acl=ACL).encode(),
+        _AGENT.format(url=url, credentials=files[Scope.ENROL], keyring=KEYRING, acl=ACL).encode(),
     )
     write_private(folder / BROKER_FILE, _BROKER.format(port=port, store=BROKER_FOLDER).encode())
     return fingerprint
@@ -173,6 +173,7 @@ key = "{key}"       # or: gpg = "FULL FINGERPRINT", for a key that gpg holds
 
 _AGENT: Final = """\
 # What an agent needs, on every host: copy this file with the keyring, the ACL and the credentials that it names.
+# Those credentials let a host ask for some of its own, and do nothing else.
 keyring = "{keyring}"               # whose signatures count
 acl = "{acl}"                  # and with which weight
 # name = "db-1.example.net"         # this host's name if not given
@@ -200,7 +201,7 @@ _BROKER: Final = """\
 host = "127.0.0.1"
 port = {port}
 store = "{store}"
-credentials = "{store}/broker.nk"
+credentials = "{store}/services.creds"
 sync_always = true                  # a result is on the disk before it is acknowledged
 """
 

@@ -6,6 +6,7 @@ Whoever gets hold of it can talk to the broker until the person is removed, and 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 import orjson
 
-from investigator.broker.credentials import Credentials, add_person, check_person
+from investigator.broker.credentials import Credentials
+from investigator.broker.operator import add_person, check_person
 from investigator.config import CONSOLE_FILE, load_broker, load_console, read_file
 from investigator.console.deployment import (
     BROKER_FOLDER,
@@ -49,7 +51,7 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     name: str
     url: str
     credentials: str
-    """The broker user's seed: what makes this file private."""
+    """The broker user's, as the text of a `.creds` file: what makes this file private."""
     keyring: dict[FileName, str]
     acl_name: Literal["acl.json", "acl.toml"]
     acl: str
@@ -83,12 +85,12 @@ def invite(home: Path, name: str, file: Path, *, url: str) -> str:
         for path in sorted(rules.keyring_folder.iterdir())
         if path.name.endswith(SUFFIXES) and not path.name.startswith(".")
     }
-    credentials = add_person(load_broker(home).store, name)
+    credentials = add_person(load_broker(home).store, name, now_s=int(time.time()))
     invitation = Invitation(
         type="invitation",
         name=name,
         url=url or console.broker.url,
-        credentials=credentials.seed,
+        credentials=credentials.text,
         keyring=keyring,
         acl_name="acl.toml" if rules.acl_file.suffix == ".toml" else "acl.json",
         acl=read_file(rules.acl_file, max_bytes=MAX_ACL_BYTES).decode(),
@@ -130,6 +132,7 @@ def join(
     for name, reason in keyring.refused:
         raise BadInput(f"invitation: keyring: {name}: {reason}")
     name = invitation.name
+    credentials = Credentials.parse(invitation.credentials, what="invitation: credentials")
     with filling(home) as folder:
         own = make_own_keys(folder, name, email, passphrase)
         for file, content in certificates.items():
@@ -138,9 +141,8 @@ def join(
         write_private(folder / invitation.acl_name, invitation.acl.encode())
         people = {**invitation.people, name: Person(fingerprint=own.fingerprint, sealto=own.sealto)}
         write_private(folder / PEOPLE, encode_people(people))
-        place = BROKER_FOLDER / f"{name}.nk"  # the file's name is the user's, and its inboxes'
-        write_private(folder / place, invitation.credentials.encode() + b"\n")
-        Credentials.load(folder / place)
+        place = BROKER_FOLDER / f"{name}.creds"
+        write_private(folder / place, credentials.text.encode())
         toml = console_toml(
             url=invitation.url,
             credentials_file=str(place),

@@ -27,13 +27,7 @@ async def console_link(config: ConsoleConfig) -> AsyncIterator[Broker]:
     logging.getLogger("investigator.broker").setLevel(logging.ERROR)
     credentials = Credentials.load(config.broker.credentials)
     try:
-        broker = await connect(
-            config.broker.url,
-            credentials,
-            name="console",
-            inbox=f"_INBOX.{credentials.name}",
-            give_up_after_s=CONNECT_WITHIN_S,
-        )
+        broker = await connect(config.broker.url, credentials, name="console", give_up_after_s=CONNECT_WITHIN_S)
     except BrokerError as error:
         error.hint = error.hint or "`investigator broker` runs the one of this deployment."
         raise
