@@ -18,6 +18,7 @@ from investigator.errors import BadInput, DeploymentError
 CONSOLE_FILE: Final = "console.toml"
 AGENT_FILE: Final = "agent.toml"
 BROKER_FILE: Final = "broker.toml"
+GATEWAY_FILE: Final = "gateway.toml"
 MAX_CONFIG_BYTES: Final = 1 << 20
 
 
@@ -83,6 +84,18 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """How many letters of alerts each of them may send, on average; one holds up to hundreds of alerts."""
 
 
+class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """gateway.toml."""
+
+    broker: Link
+    keyring: Path
+    """By these two the gateway judges what it publishes, before any agent does."""
+    acl: Path
+    requests_at_a_time: Annotated[int, msgspec.Meta(ge=1, le=200)] = 32
+    request_life_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 3600.0
+    """How long one request is answered at most."""
+
+
 class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """broker.toml."""
 
@@ -117,6 +130,11 @@ def load_agent(home: Path) -> AgentConfig:
 def load_broker(home: Path) -> BrokerConfig:
     """Read broker.toml; raises `DeploymentError` (there is none) or `BadInput` (what and where)."""
     return _load(home / BROKER_FILE, BrokerConfig)
+
+
+def load_gateway(home: Path) -> GatewayConfig:
+    """Read gateway.toml; raises `DeploymentError` (there is none) or `BadInput` (what and where)."""
+    return _load(home / GATEWAY_FILE, GatewayConfig)
 
 
 def default_home() -> Path:

@@ -162,15 +162,24 @@ class Broker:
         self._supervisor = asyncio.create_task(self._supervise(), name=f"broker connection {self._name}")
         self._supervisor.add_done_callback(self._supervised)
 
-    async def publish(self, subject: str, data: bytes, *, headers: Mapping[str, str] | None = None) -> None:
+    @property
+    def inbox(self) -> str:
+        """The subject under which this user may listen for answers, as `_INBOX.<name>`."""
+        return self._inbox
+
+    async def publish(
+        self, subject: str, data: bytes, *, headers: Mapping[str, str] | None = None, reply: str = ""
+    ) -> None:
         """Send a message, for whoever listens now. That it was not permitted is told by `flush`.
+
+        With `reply` the broker answers there (an empty message with `Status: 503`) if nobody listens.
 
         Raises:
             MessageTooLargeError: nothing was sent.
             BrokerError: there is no connection, or the broker takes data too slowly.
         """
         with translated(f"publishing to {subject}"):
-            await self._now().send(subject, data, headers=headers, reply="", timeout_s=_ATTEMPT_WITHIN_S)
+            await self._now().send(subject, data, headers=headers, reply=reply, timeout_s=_ATTEMPT_WITHIN_S)
 
     async def publish_acked(
         self,
@@ -224,19 +233,21 @@ class Broker:
         return (await self._ask_one(subject, data, None, timeout_s)).data
 
     async def subscribe(
-        self, subject: str, callback: OnMessage, *, max_waiting_bytes: int = MAX_WAITING_BYTES
+        self, subject: str, callback: OnMessage, *, queue: str = "", max_waiting_bytes: int = MAX_WAITING_BYTES
     ) -> Subscription:
         """Hear what is published to a subject from now on; on return the broker has confirmed it.
 
         What the callback returns to be awaited runs as a task, several at a time, so that a slow one delays no other
         message; a plain function is called in order. More than `max_waiting_bytes` not yet taken are dropped, and
-        `on_state` is told.
+        `on_state` is told. Of all subscriptions with the same `queue` one hears each message.
 
         Raises:
             NotPermittedError: naming the subject.
             BrokerError: there is no connection.
         """
-        subscription = Subscription(subject, callback, max_waiting_bytes=max_waiting_bytes, forget=self._forget)
+        subscription = Subscription(
+            subject, callback, queue=queue, max_waiting_bytes=max_waiting_bytes, forget=self._forget
+        )
         with translated(f"subscribing to {subject}"):
             link = self._now()
             self._subscriptions.append(subscription)

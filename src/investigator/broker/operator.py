@@ -36,8 +36,10 @@ _PERSON: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _AGENT: Final = re.compile(r"[a-z2-7]{26}|[A-Za-z0-9_-]{1,64}")
 _OPERATOR: Final = "operator"
 _OLD_USERS: Final = "users.json"
-USERS: Final = (Scope.ENROL, Scope.INVESTIGATOR, Scope.SERVICES, Scope.SYSTEM)
+USERS: Final = (Scope.ENROL, Scope.GATEWAY, Scope.INVESTIGATOR, Scope.SERVICES, Scope.SYSTEM)
 """The scopes of which a deployment has one user from the beginning, `<scope>.creds`."""
+_FOLDERS: Final = {Scope.INVESTIGATOR: "people", Scope.SCRIPT: "scripts"}
+"""Where the tokens of further users are kept, by name."""
 
 
 def create(folder: Path, *, now_s: int) -> None:
@@ -47,7 +49,7 @@ def create(folder: Path, *, now_s: int) -> None:
         DeploymentError: one of the files exists (nothing is ever overwritten), or the folder cannot be written.
     """
     try:
-        for path in (folder, *(folder / name for name in ("accounts", "people", "keys", "offline"))):
+        for path in (folder, *(folder / name for name in ("accounts", *_FOLDERS.values(), "keys", "offline"))):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise DeploymentError(f"{error.filename or folder}: {error.strerror}") from None
@@ -136,29 +138,35 @@ def check_person(name: str) -> None:
         )
 
 
-def add_person(folder: Path, name: str, *, now_s: int) -> Credentials:
-    """A further investigator's user; their token is kept, their seed is for whoever is called so.
+def add_person(folder: Path, name: str, *, now_s: int, scope: Scope = Scope.INVESTIGATOR) -> Credentials:
+    """A further investigator's (or script's) user; their token is kept, their seed is for whoever is called so.
 
     Raises:
         DeploymentError: there is one of that name, or the name is none, or the folder cannot be read or written.
     """
     check_person(name)
     made = Credentials.generate(name)
-    token = mint_person(folder, name=name, user_key=made.public_key, now_s=now_s)
-    path = folder / "people" / f"{name}.jwt"
-    if path.exists():
-        raise DeploymentError(f"{path}: {name} is there already", hint="`investigator people remove` first.")
+    token = _mint(folder, scope, name=name, user_key=made.public_key, now_s=now_s)
+    for place in _FOLDERS.values():  # of one name are one inbox
+        path = folder / place / f"{name}.jwt"
+        if path.exists():
+            raise DeploymentError(f"{path}: {name} is there already", hint="Remove it first, or choose another name.")
+    path = folder / _FOLDERS[scope] / f"{name}.jwt"
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise DeploymentError(f"{path.parent}: {error.strerror}") from None
     _write_new(path, token)
     return made.with_jwt(token)
 
 
-def remove_person(folder: Path, name: str, *, now_s: int) -> bool:
-    """Shut an investigator's user out; False if there is none of that name.
+def remove_person(folder: Path, name: str, *, now_s: int, scope: Scope = Scope.INVESTIGATOR) -> bool:
+    """Shut an investigator's (or script's) user out; False if there is none of that name.
 
     Raises:
         DeploymentError: as `revoke_user`.
     """
-    path = folder / "people" / f"{name}.jwt"
+    path = folder / _FOLDERS[scope] / f"{name}.jwt"
     if not _PERSON.fullmatch(name) or not path.exists():
         return False
     user = _load(path)
@@ -170,9 +178,9 @@ def remove_person(folder: Path, name: str, *, now_s: int) -> bool:
     return True
 
 
-def people(folder: Path) -> list[str]:
-    """The further investigators' names, sorted."""
-    return sorted(path.stem for path in (folder / "people").glob("*.jwt"))
+def people(folder: Path, *, scope: Scope = Scope.INVESTIGATOR) -> list[str]:
+    """The further investigators' (or scripts') names, sorted."""
+    return sorted(path.stem for path in (folder / _FOLDERS[scope]).glob("*.jwt"))
 
 
 def load_operator(folder: Path) -> tuple[str, Claims]:

@@ -23,6 +23,10 @@ from investigator.protocol import subjects
 MAX_AGENT_MESSAGE_BYTES: Final = 320 << 10
 """Headers included. The largest is a sealed part of a result: 256 KiB, and less than a KiB around them."""
 _MAX_ENROL_MESSAGE_BYTES: Final = 64 << 10
+MAX_REQUEST_LIFE_S: Final = 3600
+"""How long a gateway answers one request."""
+API_GROUP: Final = "q"
+"""Of several gateways one answers a request; the group's name is that of NATS's micro services (ADR-32)."""
 _NO_LIMIT: Final = -1
 _SECOND_NS: Final = 10**9
 
@@ -44,6 +48,10 @@ class Scope(StrEnum):
     INVESTIGATOR = "investigator"
     SERVICES = "services"
     """The deployment's own services: make the streams, purge, enrol. Agents and investigators cannot."""
+    GATEWAY = "gateway"
+    """Answers scripts: may do what an investigator's console does, but acknowledge and admit."""
+    SCRIPT = "script"
+    """Asks a gateway, and hears its answers; may do nothing else."""
     SYSTEM = "system"
     """Tells servers of changed accounts, and asks them how they are."""
 
@@ -53,8 +61,10 @@ class _Template:
     account: Account
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
-    answers: bool = False
-    """Whether it may also publish once to the reply subject of what it hears."""
+    answers: int = 0
+    """How often it may also publish to the reply subject of a message that it hears; -1: without limit."""
+    answers_within_s: int = 60
+    """For how long after it heard it."""
     payload_bytes: int = _NO_LIMIT
     subscriptions: int = _NO_LIMIT
 
@@ -132,7 +142,30 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
             ALL_RECORDS,
             _INBOX,
         ),
-        answers=True,
+        answers=1,
+    ),
+    Scope.GATEWAY: _Template(
+        account=Account.MIG,
+        publish=(
+            subjects.ALL_ACTIONS,
+            *(f"$JS.API.DIRECT.GET.{stream}" for stream in _STREAMS),
+            *(f"$JS.API.STREAM.INFO.{stream}" for stream in _STREAMS),
+        ),
+        subscribe=(
+            subjects.ALL_API,
+            "$SRV.>",
+            subjects.ALL_RESULTS,
+            subjects.ALL_HEARTBEATS,
+            _INBOX,
+        ),
+        answers=_NO_LIMIT,
+        answers_within_s=MAX_REQUEST_LIFE_S + 60,
+    ),
+    Scope.SCRIPT: _Template(
+        account=Account.MIG,
+        publish=(subjects.ALL_API, "$SRV.>"),
+        subscribe=(_INBOX,),
+        subscriptions=100,
     ),
     Scope.SYSTEM: _Template(
         account=Account.SYS,
@@ -199,5 +232,5 @@ def _scope(scope: Scope, key: str) -> dict[str, Any]:
         "allowed_connection_types": ["STANDARD"],
     }
     if template.answers:
-        permissions["resp"] = {"max": 1, "ttl": 60 * _SECOND_NS}
+        permissions["resp"] = {"max": template.answers, "ttl": template.answers_within_s * _SECOND_NS}
     return {"kind": "user_scope", "key": key, "role": scope.value, "template": permissions}

@@ -20,7 +20,7 @@ import orjson
 
 from investigator.broker import operator
 from investigator.broker.scopes import Scope
-from investigator.config import AGENT_FILE, BROKER_FILE, CONSOLE_FILE
+from investigator.config import AGENT_FILE, BROKER_FILE, CONSOLE_FILE, GATEWAY_FILE
 from investigator.console.keys import encode_sealing_key
 from investigator.console.people_file import Person, encode_people
 from investigator.errors import DeploymentError
@@ -151,6 +151,8 @@ def _fill(folder: Path, *, url: str, port: int, passphrase: str | None, passphra
         folder / AGENT_FILE,
         _AGENT.format(url=url, credentials=files[Scope.ENROL], keyring=KEYRING, acl=ACL).encode(),
     )
+    gateway = _GATEWAY.format(url=url, credentials=files[Scope.GATEWAY], keyring=KEYRING, acl=ACL)
+    write_private(folder / GATEWAY_FILE, gateway.encode())
     write_private(folder / BROKER_FILE, _BROKER.format(port=port, store=BROKER_FOLDER).encode())
     return fingerprint
 
@@ -194,6 +196,18 @@ credentials = "{credentials}"
 
 [tags]
 # operator = "IT"
+"""
+
+_GATEWAY: Final = """\
+# `investigator gateway` answers scripts; it publishes what people signed, and holds no key that an agent obeys.
+keyring = "{keyring}"               # what these would refuse is not published
+acl = "{acl}"
+requests_at_a_time = 32
+request_life_s = 3600               # a request is answered for so long at most
+
+[broker]
+url = "{url}"
+credentials = "{credentials}"
 """
 
 _BROKER: Final = """\
