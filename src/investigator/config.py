@@ -106,6 +106,8 @@ class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The services', to make the streams with."""
     sync_always: bool = True
     """Whether a result is on the disk before it is acknowledged; `false` is faster and loses seconds at a power cut."""
+    records_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 400
+    """How long it is kept who asked what, and how it ended."""
 
 
 T = TypeVar("T")

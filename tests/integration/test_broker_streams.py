@@ -128,3 +128,13 @@ async def test_a_stream_of_many_pages_is_read_whole(running, sizes):
         items = [item async for item in investigator.read_stream(RESULTS, "mig.result.*.a1")]
         assert [item.sequence for item in items] == list(range(1, len(sizes) + 1))
         assert [len(item.data) for item in items] == sizes
+
+
+async def test_a_feature_that_somebody_turned_on_is_turned_off_again(running):
+    async with running() as broker:
+        owner = await broker.connect(Role.BROKER)
+        answer = orjson.loads(await owner.request(f"$JS.API.STREAM.INFO.{RESULTS}", b""))
+        changed = answer["config"] | {"allow_rollup_hdrs": True}
+        await owner.request(f"$JS.API.STREAM.UPDATE.{RESULTS}", orjson.dumps(changed))
+        assert await ensure_streams(owner) == [f"changed stream {RESULTS}: allow_rollup_hdrs True is now False"]
+        assert await ensure_streams(owner) == []

@@ -71,13 +71,15 @@ class _Template:
 
 ENROL_REQUEST: Final = "mig.enrol.request"
 ENROL_ADMIN: Final = "mig.enrol.admin"
-RECORDS: Final = "MIG_RECORDS"
-ALL_RECORDS: Final = "mig.record.>"
+_RECORD: Final = (subjects.ALL_TALLIES, subjects.ALL_STATEMENTS)
+"""What investigators record themselves; what they ask is recorded by the server."""
+_FORGET: Final = tuple(f"$JS.API.STREAM.MSG.DELETE.{stream}" for stream in (subjects.FACTS, subjects.HEARTBEATS))
+"""A host that is no more is taken out of the inventory; an agent that is there comes back with its next facts."""
 _INBOX: Final = "_INBOX.{{name()}}.>"
 _DIRECT_GET_ACTIONS: Final = f"$JS.API.DIRECT.GET.{subjects.ACTIONS}"
 _LEAF_GET_ACTIONS: Final = f"$JS.*.API.DIRECT.GET.{subjects.ACTIONS}"
 """Behind a leaf node the streams are asked for in the hub's domain."""
-_STREAMS: Final = (subjects.ACTIONS, subjects.RESULTS, subjects.FACTS, subjects.HEARTBEATS, subjects.ALERTS, RECORDS)
+_STREAMS: Final = (subjects.ACTIONS, subjects.RESULTS, subjects.FACTS, subjects.HEARTBEATS, subjects.ALERTS, subjects.RECORDS)
 _ACKNOWLEDGE: Final = f"$JS.API.STREAM.MSG.DELETE.{subjects.ALERTS}"
 """An alert is acknowledged by taking it out of its stream: all consoles see the same, whoever did it."""
 
@@ -114,7 +116,8 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
         account=Account.MIG,
         publish=(
             subjects.ALL_ACTIONS,
-            ALL_RECORDS,
+            *_RECORD,
+            *_FORGET,
             ENROL_ADMIN,
             *(f"$JS.API.DIRECT.GET.{stream}" for stream in _STREAMS),
             *(f"$JS.API.STREAM.INFO.{stream}" for stream in _STREAMS),
@@ -130,7 +133,7 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
     ),
     Scope.SERVICES: _Template(
         account=Account.MIG,
-        publish=("$JS.API.>", ALL_RECORDS),
+        publish=("$JS.API.>", subjects.ALL_RECORDS),
         subscribe=(
             ENROL_REQUEST,
             ENROL_ADMIN,
@@ -139,7 +142,7 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
             subjects.ALL_HEARTBEATS,
             subjects.ALL_FACTS,
             subjects.ALL_ALERTS,
-            ALL_RECORDS,
+            subjects.ALL_RECORDS,
             _INBOX,
         ),
         answers=1,

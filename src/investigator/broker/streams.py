@@ -3,10 +3,14 @@
 Roll-up, message schedules and counters stay off everywhere (they are, unless asked for): with roll-up one heartbeat could
 wipe every other. What agents write to keeps what it has when it is full (`discard: new`), so that nobody can push
 another's messages out. Streams have a thousand consumers at most unless told otherwise (nats-server 2.15).
+
+The records are written by the server, which copies every message of the actions' stream. So that none is gone before it is
+copied, nothing replaces a message there: each subject takes `MAX_PER_ACTION_SUBJECT`, and agents ask for the last one.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -26,6 +30,9 @@ _GIB: Final = 1 << 30
 _HOUR_NS: Final = 3600 * 10**9
 _DAY_NS: Final = 24 * _HOUR_NS
 _NOT_FOUND: Final = 10059
+MAX_PER_ACTION_SUBJECT: Final = 16
+"""An action, sent again, and its cancels; what comes beyond that is refused."""
+RECORDS_KEPT_DAYS: Final = 400
 
 _ALL: Final = {
     "retention": "limits",
@@ -34,6 +41,11 @@ _ALL: Final = {
     "allow_direct": True,
     "max_consumers": 10_000,
     "duplicate_window": _HOUR_NS,
+    # said, so that a stream that somebody changed is changed back
+    "allow_rollup_hdrs": False,
+    "allow_msg_ttl": False,
+    "allow_msg_schedules": False,
+    "allow_msg_counter": False,
 }
 
 STREAMS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -44,9 +56,27 @@ STREAMS: Final[Mapping[str, Mapping[str, Any]]] = {
         "max_age": 30 * _DAY_NS,
         "max_bytes": _GIB,
         "max_msg_size": _MIB,
-        # A cancel takes its action's place; and then a batch of last messages is a batch of all messages.
-        "max_msgs_per_subject": 1,
+        "max_msgs_per_subject": MAX_PER_ACTION_SUBJECT,
+        "discard_new_per_subject": True,
         "allow_msg_ttl": True,
+    },
+    subjects.RECORDS: {
+        **_ALL,
+        "description": "every action and cancel that was ever sent, how each ended, statements",
+        "subjects": [subjects.ALL_RECORDS],
+        "sources": [
+            {
+                "name": subjects.ACTIONS,
+                "subject_transforms": [{"src": subjects.ALL_ACTIONS, "dest": subjects.ALL_ACTION_RECORDS}],
+            }
+        ],
+        "max_age": RECORDS_KEPT_DAYS * _DAY_NS,
+        "max_bytes": 4 * _GIB,
+        "max_msg_size": _MIB,
+        "compression": "s2",
+        # what is recorded stays, whoever asks
+        "deny_delete": True,
+        "deny_purge": True,
     },
     subjects.RESULTS: {
         **_ALL,
@@ -95,21 +125,42 @@ class _Info(msgspec.Struct):
     err_code: int = 0
 
 
+class _State(msgspec.Struct):
+    last_seq: int = 0
+    subjects: dict[str, int] | None = None
+
+
 class _Answer(msgspec.Struct):
     config: dict[str, Any] = {}
+    created: str = ""
+    state: _State = msgspec.field(default_factory=_State)
+    total: int = 0
     error: _Info | None = None
 
 
-async def ensure_streams(broker: Broker) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """What a stream says of itself."""
+
+    made: str
+    """When it was made, by the broker's clock; another stream of its name says another time."""
+    last_sequence: int
+    subjects: dict[str, int]
+    """How many messages each subject has, as far as it was asked."""
+
+
+async def ensure_streams(broker: Broker, *, records_days: int = RECORDS_KEPT_DAYS) -> list[str]:
     """Make the streams that are missing, and change those that differ; one line for each thing done.
 
-    The connection must be of the user `broker`.
+    The connection must be of the user `broker`. `records_days`: how long records are kept.
 
     Raises:
         BrokerError: the server refused, naming the stream (some settings can never be changed).
     """
     done = []
-    for name, wanted in STREAMS.items():
+    own = {subjects.RECORDS: {"max_age": records_days * _DAY_NS}}
+    for name, usual in STREAMS.items():
+        wanted = {**usual, **own.get(name, {})}
         found = await _ask(broker, f"INFO.{name}", {})
         if found.error is None:
             done += await _bring_up_to_date(broker, name, wanted, found.config)
@@ -119,6 +170,24 @@ async def ensure_streams(broker: Broker) -> list[str]:
         else:
             raise BrokerError(f"stream {name}: {found.error.description}")
     return done
+
+
+async def stream_state(broker: Broker, stream: str, *, subjects_filter: str = "") -> StreamState:
+    """Ask a stream for its state; without a filter no subjects are told.
+
+    Raises:
+        BrokerError: there is no such stream, or no answer; NotPermittedError, if this user may not ask.
+    """
+    subjects_seen: dict[str, int] = {}
+    while True:
+        question = {"subjects_filter": subjects_filter, "offset": len(subjects_seen)} if subjects_filter else {}
+        found = await _ask(broker, f"INFO.{stream}", question)
+        if found.error is not None:
+            raise BrokerError(f"stream {stream}: {found.error.description}")
+        page = found.state.subjects or {}
+        subjects_seen |= page
+        if not page or len(subjects_seen) >= found.total:  # the server tells 100,000 at a time
+            return StreamState(found.created, found.state.last_seq, subjects_seen)
 
 
 async def _bring_up_to_date(

@@ -1,4 +1,4 @@
-"""`investigator agents`: the fleet."""
+"""`investigator agents`: the fleet, and hosts that are no more."""
 
 from __future__ import annotations
 
@@ -9,18 +9,60 @@ import typer
 
 from investigator.cli.options import Home, Output, home_folder
 
+app = typer.Typer(name="agents", help="The fleet.", invoke_without_command=True)
 
+
+@app.callback()
 def agents(
+    context: typer.Context,
     home: Home = None,
     target: Annotated[
         str | None, typer.Option("--target", "-t", metavar="CONDITION", help="Only those that this target means.")
     ] = None,
     output: Annotated[Output, typer.Option(help="How to write them.")] = Output.TEXT,
 ) -> None:
-    """List the agents: name, os, tags, version, last seen, status."""
+    """List the agents: name, os, tags, version, last seen, status; and say which clock is off."""
     import asyncio
 
+    if context.invoked_subcommand is not None:
+        return
     asyncio.run(_list(home_folder(home), target, output))
+
+
+@app.command()
+def forget(
+    names: Annotated[list[str], typer.Argument(metavar="AGENT", help="Agents that are no more, by id or name.")],
+    force: Annotated[bool, typer.Option("--force", help="Also those that were seen in the last minutes.")] = False,
+    home: Home = None,
+) -> None:
+    """Take hosts that are no more out of the inventory, for all consoles; their results and records stay.
+
+    An agent that is there after all comes back with its next facts: at its next start, or when something changes on it.
+    """
+    import asyncio
+
+    asyncio.run(_forget(home_folder(home), names, force=force))
+
+
+async def _forget(home: Path, names: list[str], *, force: bool) -> None:
+    import time
+
+    from investigator.config import load_console
+    from investigator.console.fleet import load_fleet
+    from investigator.console.forgetting import chosen, forget_agent
+    from investigator.console.link import console_link
+    from investigator.console.store import Store
+    from investigator.printable import printable
+    from investigator.protocol.action import utc
+
+    config = load_console(home)
+    async with console_link(config) as broker, Store(config.store) as store:
+        inventory, _ = await load_fleet(broker, store)
+        for host in chosen(inventory, names, now=utc(time.time()), force=force):
+            await forget_agent(broker, store, host.id)
+            print(
+                f"forgot {printable(host.name)} ({host.id}), last seen {host.last_seen.isoformat(timespec='seconds')}"
+            )
 
 
 async def _list(home: Path, target: str | None, output: Output) -> None:
@@ -29,6 +71,7 @@ async def _list(home: Path, target: str | None, output: Output) -> None:
 
     from investigator.console.investigator import Investigator
     from investigator.console.table import broken_trust, write_agents
+    from investigator.printable import printable
     from investigator.protocol.action import utc
 
     def warn(line: str) -> None:

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from investigator.cli.options import Home, home_folder
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from investigator.broker.housekeeping import Housekeeper
+    from investigator.broker.server import EmbeddedServer
 
 
 def broker(home: Home = None) -> None:
@@ -21,10 +28,9 @@ def _tell(line: str) -> None:
 
 
 async def _serve(home: Path) -> None:
-    import asyncio
-
     from investigator.broker.connection import connect
     from investigator.broker.credentials import Credentials
+    from investigator.broker.housekeeping import Housekeeper
     from investigator.broker.server import EmbeddedServer
     from investigator.broker.streams import ensure_streams
     from investigator.cli.signals import stop_event
@@ -37,19 +43,31 @@ async def _serve(home: Path) -> None:
         credentials = Credentials.load(config.credentials)
         link = await connect(server.url, credentials, name="broker", give_up_after_s=10)
         try:
-            changes = await ensure_streams(link)
+            changes = await ensure_streams(link, records_days=config.records_days)
+            for line in [*server.notices, *changes]:
+                _say(line)
+            print(f"broker ready at {server.url}, pid {server.pid}", flush=True)
+            await _until_ended(server, Housekeeper(link), stop)
         finally:
             await link.close()
-        for line in [*server.notices, *changes]:
-            print(line, flush=True)
-        print(f"broker ready at {server.url}, pid {server.pid}", flush=True)
-        stopped, ended = (
-            asyncio.create_task(stop.wait()),
-            asyncio.create_task(server.wait(on_error=_tell, on_notice=lambda line: print(line, flush=True))),
-        )
-        await asyncio.wait({stopped, ended}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if ended.done():
-            ended.result()
-        ended.cancel()
     print("broker stopped", flush=True)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+async def _until_ended(server: EmbeddedServer, housekeeper: Housekeeper, stop: asyncio.Event) -> None:
+    """Until somebody ends us, or the server ends by itself, which raises; recorded results are purged meanwhile."""
+    import asyncio
+
+    stopped, ended = (
+        asyncio.create_task(stop.wait()),
+        asyncio.create_task(server.wait(on_error=_tell, on_notice=_say)),
+    )
+    keeping = asyncio.create_task(housekeeper.run(_say))
+    await asyncio.wait({stopped, ended, keeping}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (stopped, ended, keeping):
+        if task.done():
+            task.result()
+        task.cancel()

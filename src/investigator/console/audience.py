@@ -24,6 +24,8 @@ class Summary:
     interrupted: bool = False
     dropped: int = 0
     """Answers that did not verify."""
+    sealed: int = 0
+    """Agents whose answers are sealed to another key than is at hand; they have no state here."""
 
 
 class Audience(Protocol):

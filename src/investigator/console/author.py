@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from investigator.broker.connection import Broker
 from investigator.config import ConsoleConfig
 from investigator.console.cancelling import Cancelling, sign_cancel, write_cancel
 from investigator.console.dispatch import Prepared, add_signature, sign_action, write_action
-from investigator.console.keys import load_sealing_key, load_sealto, load_signer
+from investigator.console.keys import load_sealing_key, load_sealto, load_signer, quiet_signer, signer_fingerprint
+from investigator.console.passphrase import Passphrase
 from investigator.console.people_file import owners, read_people
+from investigator.console.recording import Recorder
 from investigator.errors import Refused
 from investigator.pgp.signer import Signer
 from investigator.protocol.action import DEFAULT_LIFE_S, Action, Operation
@@ -27,7 +30,7 @@ class Author:
     """Whoever holds the keys that console.toml names; nothing here needs a broker."""
 
     config: ConsoleConfig
-    passphrase: Callable[[], str]
+    passphrase: Passphrase
     """Asked for when a key turns out to need it."""
     may_prompt: bool = True
     """Whether gpg may ask for a passphrase by its own means."""
@@ -106,6 +109,11 @@ class Author:
         """Whether the results that an action asks for can be opened with this key."""
         own = None if private_key is None else base64.b64encode(public_sealing_key(private_key)).decode()
         return action.sealto in (None, own)
+
+    def recorder(self, broker: Broker) -> Recorder:
+        """Who puts on record how this investigator's actions stand; it signs where nobody has to be asked."""
+        signing = self.config.signer
+        return Recorder(broker, by=signer_fingerprint(signing), signer=quiet_signer(signing, self.passphrase))
 
     def refuse_unreadable(self, action: Action, private_key: bytes | None) -> None:
         """Whoever follows an action must be able to open its results: to all others every agent would seem silent.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 import secrets
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from investigator.protocol.envelope import decode_envelope
 from investigator.protocol.kinds import claimed_kind
 from investigator.protocol.subjects import ACTIONS, action_subject
 
+OUTLIVES_ACTION_S: Final = 2
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -56,11 +58,11 @@ async def find_action(action_id: str, store: Store, broker: Broker, *, digest: s
     if digest is not None and not _DIGEST.fullmatch(digest):
         raise BadInput(f"{digest[:80]!r} is no action's digest (64 hexadecimal digits)")
     own = await store.action(action_id)
-    found = {each.envelope.digest: each for each in _read(own, action_id)} if own is not None else {}
+    found = {each.envelope.digest: each for each in read_action(own, action_id)} if own is not None else {}
     if digest not in found and (digest is not None or not found):
         for route in ("all", "os.*", "tag.*.*", "agent.*"):
             async for stored in broker.read_stream(ACTIONS, f"mig.action.{route}.{action_id}"):
-                found |= {each.envelope.digest: each for each in _read(stored.data, action_id)}
+                found |= {each.envelope.digest: each for each in read_action(stored.data, action_id)}
     if digest is not None:
         return found.get(digest)
     if len(found) > 1:
@@ -71,7 +73,7 @@ async def find_action(action_id: str, store: Store, broker: Broker, *, digest: s
     return next(iter(found.values()), None)
 
 
-def _read(raw: bytes, action_id: str) -> list[Prepared]:
+def read_action(raw: bytes, action_id: str) -> list[Prepared]:
     """The action in an envelope, or in that of a cancel which took its place; nothing, if it is not this one."""
     try:
         envelope = decode_cancel_envelope(raw).about if claimed_kind(raw) == kinds.CANCEL else decode_envelope(raw)
@@ -142,13 +144,14 @@ def sign_cancel(cancelling: Cancelling, signer: Signer) -> Cancelling:
 
 
 async def publish_cancel(cancelling: Cancelling, broker: Broker, *, now_s: float) -> None:
-    """Into the stream in the action's place, for the rest of the action's life.
+    """Into the stream behind the action, where agents ask for the last one; until the action's life is over.
 
     Raises:
         BrokerError: the stream did not take it.
     """
     raw = cancelling.envelope.encode()
-    left_s = max(int(cancelling.cancel.expireafter.timestamp() - now_s), 1)
+    # the action stands before it on the same subject, and must not be the last one there for even a second
+    left_s = max(math.ceil(cancelling.cancel.expireafter.timestamp() - now_s), 0) + OUTLIVES_ACTION_S
     for subject in cancelling.subjects:
         message_id = f"{cancelling.envelope.digest}.{secrets.token_hex(8)}"
         await broker.publish_acked(subject, raw, message_id=message_id, ttl_s=left_s)

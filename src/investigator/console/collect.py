@@ -9,16 +9,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from investigator.errors import BadInput, BrokerError, DeploymentError, Refused
-from investigator.protocol.action import Action, utc
+from investigator.protocol.action import Action, sealing_key, utc
 from investigator.protocol.answer import Assembly, unpack
 from investigator.protocol.identity import BadFrame
 from investigator.protocol.piece import Piece
 from investigator.protocol.result import Outcome
-from investigator.protocol.subjects import ALL_HEARTBEATS, RESULTS, results_of
+from investigator.protocol.sealing import NotSealedToUs, public_sealing_key
+from investigator.protocol.subjects import (
+    ALL_HEARTBEATS,
+    RESULTS,
+    agent_routes,
+    result_subject,
+    results_of,
+    route_subject,
+)
 from investigator.protocol.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from investigator.broker.connection import Broker, Message, Subscription
@@ -57,9 +65,15 @@ class Collection:
     """Called with agent id and outcome for each agent that refuses it."""
     on_piece: Callable[[str, str, Piece], bool] = lambda _agent, _name, _piece: False
     """Called with agent id, name and findings that came ahead of an outcome; where it is true, the outcome comes without them."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Further agents that an answer is expected of, id to name: the inventory may have forgotten them."""
+    placed: Mapping[str, int] = field(default_factory=dict)
+    """Where in the actions' stream the action stands, by agent."""
     tally: Tally = field(init=False)
     seen_since: set[str] = field(default_factory=set)
     dropped: int = 0
+    sealed: set[str] = field(default_factory=set)
+    """Agents that have answered, and whose answers are sealed to another key."""
     store_problem: DeploymentError | None = None
     """Why answers are not kept any more."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -68,12 +82,30 @@ class Collection:
     _shown: dict[str, set[Place]] = field(default_factory=dict)
     _taken: set[bytes] = field(default_factory=set)
     _last_sequence: int = 0
+    _heartbeats_told: int = 0
     _unkept: list[tuple[str, bytes]] = field(default_factory=list)
     _subscriptions: list[Subscription] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Expect an answer of every targeted agent."""
-        self.tally = Tally({host.id: host.name for host in self.targeted})
+        self.tally = Tally({**self.names, **{host.id: host.name for host in self.targeted}})
+
+    @property
+    def is_for_us(self) -> bool:
+        """Whether the key that is at hand opens what this action's agents answer."""
+        if self.action.sealto is None or self.private_key is None:
+            return self.action.sealto is None
+        return sealing_key(self.action.sealto) == public_sealing_key(self.private_key)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the action's time is over, with what is granted to the last answers."""
+        return time.time() >= self.action.expireafter.timestamp() + GRACE_S
+
+    @property
+    def through(self) -> int:
+        """Up to where the results' stream was read."""
+        return self._last_sequence
 
     async def listen(self) -> None:
         """Subscribe before the action goes out: the first answers come within milliseconds."""
@@ -93,14 +125,13 @@ class Collection:
         Raises:
             BrokerError: the broker went away and did not come back; what had arrived is counted and kept.
         """
-        deadline_s = self.action.expireafter.timestamp() + GRACE_S
         everyone = set(self.tally.targeted)
         next_read_s, lost_s = time.monotonic() + READ_STREAM_EVERY_S, None
         while True:
             missing = self.tally.waiting(everyone if wait else {agent for agent in awaited if not self._stopped(agent)})
             if not missing:
                 return
-            if time.time() >= deadline_s:
+            if self.is_over:
                 await self.read_stream()
                 return
             lost_s = self._watch_broker(lost_s)
@@ -115,6 +146,29 @@ class Collection:
                     await self.changed.wait()
             except TimeoutError:
                 pass
+
+    async def read_store(self) -> None:
+        """Take what the store has: the stream may have let go of it."""
+        for agent, payload in await self.store.answers(self.action.id):
+            self._take(result_subject(self.action.id, agent), payload)
+        self._unkept.clear()
+
+    def withheld(self) -> list[str]:
+        """The names of agents that say in their own signed heartbeats that they have the action, and of which nothing came.
+
+        While the action's time is not over they may be running it.
+        """
+        if not self.is_over:
+            return []
+        return [
+            self.name_of(agent)
+            for agent, sequence in sorted(self.placed.items())
+            if sequence and agent not in self.tally.outcomes and agent not in self.sealed and self._has(agent, sequence)
+        ]
+
+    def _has(self, agent: str, sequence: int) -> bool:
+        host = self.inventory.hosts.get(agent)
+        return host is not None and host.heartbeat is not None and host.heartbeat.s >= sequence
 
     def states(self) -> dict[str, State]:
         """The state of every agent, as if nothing more came."""
@@ -180,7 +234,13 @@ class Collection:
 
     def _on_heartbeat(self, message: Message) -> None:
         agent = message.subject.rpartition(".")[2]
-        if not self.inventory.hear_heartbeat(agent, message.data, utc(time.time())):
+        known = len(self.inventory.dropped)
+        taken = self.inventory.hear_heartbeat(agent, message.data, utc(time.time()))
+        for line in self.inventory.dropped[known:]:
+            self._heartbeats_told += 1
+            if self._heartbeats_told <= MAX_DROPPED_TOLD:
+                self.on_warning(line)
+        if not taken:
             return
         if self.inventory.hosts[agent].stopped:
             self.seen_since.discard(agent)
@@ -207,7 +267,10 @@ class Collection:
             if told is not None:
                 self._check(head, told)
         except (Refused, BadInput) as error:
-            self._drop(agent, error)
+            if isinstance(error, NotSealedToUs) and not self.is_for_us:
+                self.sealed.add(agent)
+            else:
+                self._drop(agent, error)
             return
         self._unkept.append((agent, payload))
         self.seen_since.add(agent)
@@ -264,3 +327,17 @@ class Collection:
 def awaited(targeted: list[Host], now: datetime) -> set[str]:
     """The agents that the investigation waits for: those seen within three of their heartbeats."""
     return {host.id for host in targeted if host.is_online(now)}
+
+
+def placed_for(hosts: Iterable[Host], sequences: Mapping[str, int]) -> dict[str, int]:
+    """Where an action stands for each of these agents, of the sequences by subject; agents that no subject leads to are left out."""
+    placed = {}
+    for host in hosts:
+        row = host.facts.row
+        tags = row.get("tags")
+        tags = {str(key): str(value) for key, value in tags.items()} if isinstance(tags, dict) else {}
+        leads = {route_subject(route) for route in agent_routes(host.id, str(row.get("os")), tags)}
+        found = [sequence for subject, sequence in sequences.items() if subject.rpartition(".")[0] in leads]
+        if found:
+            placed[host.id] = min(found)
+    return placed

@@ -217,6 +217,7 @@ port = {port}
 store = "{store}"
 credentials = "{store}/services.creds"
 sync_always = true                  # a result is on the disk before it is acknowledged
+records_days = 400                  # how long it is kept who asked what, and how it ended
 """
 
 

@@ -129,8 +129,10 @@ def prepare(envelope: Envelope) -> Prepared:
     return Prepared(action, condition, leads_to, envelope)
 
 
-async def publish(prepared: Prepared, broker: Broker, *, now_s: float) -> None:
+async def publish(prepared: Prepared, broker: Broker, *, now_s: float) -> dict[str, int]:
     """Stage 3: into the actions' stream, on every subject that the target needs, until it expires.
+
+    Returns each subject's sequence there.
 
     Raises:
         BrokerError: the stream did not take it.
@@ -140,7 +142,9 @@ async def publish(prepared: Prepared, broker: Broker, *, now_s: float) -> None:
     if left_s < 1:
         raise BadInput(f"action {prepared.action.id} has expired")
     raw = prepared.envelope.encode()
-    for subject in prepared.subjects:
-        await broker.publish_acked(
+    return {
+        subject: await broker.publish_acked(
             subject, raw, message_id=f"{prepared.envelope.digest}.{secrets.token_hex(8)}", ttl_s=left_s
         )
+        for subject in prepared.subjects
+    }

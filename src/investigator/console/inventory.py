@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from investigator.console.heads import ChainHead
 from investigator.errors import BadInput, Refused
+from investigator.protocol.action import utc
 from investigator.protocol.facts import Facts, Heartbeat, decode_facts, decode_heartbeat
 from investigator.protocol.subjects import ALL_FACTS, ALL_HEARTBEATS, FACTS, HEARTBEATS
 from investigator.protocol.target import Condition, NoVerdict, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from investigator.broker.connection import Broker
@@ -21,6 +22,26 @@ ONLINE_HEARTBEATS: Final = 3
 """An agent counts as online while its last sign of life is younger than this many of its heartbeats."""
 OFFLINE_AFTER_S: Final = 20 * 60
 """MIG's: silent for longer than this is offline; in between it is idle."""
+
+
+MAX_DROPPED_TOLD: Final = 1000
+AHEAD_S: Final = 120
+"""How far an agent's clock may be before the broker's and still set the time that its next heartbeats must be after."""
+CLOCK_OFF_S: Final = 60
+"""An agent whose clock is off by more is named: it refuses actions that are not valid yet, or any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """When an agent said by its own clock that it is there, and when that was heard."""
+
+    told_s: int
+    seen_s: float
+
+    @property
+    def floor_s(self) -> float:
+        """No later heartbeat says less. Of a clock that was ahead only so much counts, or putting it right would silence it."""
+        return min(self.told_s, self.seen_s + AHEAD_S)
 
 
 @dataclass(slots=True)
@@ -57,6 +78,14 @@ class Host:
             and self.heartbeat_seen >= self.facts_seen
         )
 
+    @property
+    def clock_off_s(self) -> int:
+        """By how much its clock is before (+) or behind (-) the broker's; 0 within what nobody needs to know."""
+        if self.heartbeat is None or self.heartbeat_seen is None:
+            return 0
+        off_s = self.heartbeat.t - int(self.heartbeat_seen.timestamp())
+        return off_s if abs(off_s) > CLOCK_OFF_S else 0
+
     def is_online(self, now: datetime) -> bool:
         """Seen within three of its heartbeats: an answer is expected from it."""
         age_s = (now - self.last_seen).total_seconds()
@@ -73,10 +102,14 @@ class Host:
 class Inventory:
     """Every agent whose facts the streams hold, by id."""
 
-    def __init__(self) -> None:
+    def __init__(self, beats: Mapping[str, Beat] | None = None) -> None:
+        """`beats`: the newest heartbeat that is known of each agent; an older one was played back by somebody."""
         self.hosts: dict[str, Host] = {}
         self.dropped: list[str] = []
         """What did not verify, one line each."""
+        self.beats: dict[str, Beat] = dict(beats or {})
+        self.set_back: set[str] = set()
+        """Agents in whose name heartbeats came that are older than one heard before."""
 
     def matching(
         self, condition: Condition | None, now: datetime, came_to: Collection[tuple[str, str, str]] = ()
@@ -103,7 +136,7 @@ class Inventory:
         try:
             facts, _ = decode_facts(frame, agent=agent)
         except (BadInput, Refused) as error:
-            self.dropped.append(str(error))
+            self._drop(str(error))
             return
         known = self.hosts.get(agent)
         if known is None:
@@ -119,19 +152,46 @@ class Inventory:
         try:
             heartbeat = decode_heartbeat(frame, host.facts.public_key)
         except (BadInput, Refused) as error:
-            self.dropped.append(f"{host.name}: {error}")
+            self._drop(f"{host.name}: {error}")
             return False
-        host.heartbeat, host.heartbeat_seen = heartbeat, seen
+        return self._take(host, heartbeat, seen)
+
+    def _drop(self, line: str) -> None:
+        if len(self.dropped) < MAX_DROPPED_TOLD:
+            self.dropped.append(line)
+
+    def _take(self, host: Host, heartbeat: Heartbeat, seen: datetime) -> bool:
+        """Only what is newer by the agent's own clock: a broker that plays old ones back makes nobody look alive."""
+        known, new = self.beats.get(host.id), Beat(heartbeat.t, seen.timestamp())
+        if known is not None and heartbeat.t < known.floor_s:
+            if host.id not in self.set_back:
+                self._drop(
+                    f"{host.name}: its heartbeats are older than one that was heard before, and count for nothing: "
+                    "its clock was set back, or somebody plays them back"
+                )
+            self.set_back.add(host.id)
+            return False
+        if known is not None and heartbeat.t == known.told_s:
+            if host.heartbeat is not None and _news(heartbeat) <= _news(host.heartbeat):
+                return False
+            new = Beat(heartbeat.t, min(new.seen_s, known.seen_s))
+        self.beats[host.id] = new
+        host.heartbeat, host.heartbeat_seen = heartbeat, utc(new.seen_s)
         return True
 
 
-async def load_inventory(broker: Broker) -> Inventory:
-    """Read facts and heartbeats from their streams.
+def _news(heartbeat: Heartbeat) -> tuple[bool, int, int]:
+    """What tells two heartbeats of one second apart."""
+    return heartbeat.x, heartbeat.n, heartbeat.s
+
+
+async def load_inventory(broker: Broker, beats: Mapping[str, Beat] | None = None) -> Inventory:
+    """Read facts and heartbeats from their streams; `beats` as `Inventory` takes them.
 
     Raises:
         BrokerError: the broker does not answer, or has no such streams.
     """
-    inventory = Inventory()
+    inventory = Inventory(beats)
     async for stored in broker.read_stream(FACTS, ALL_FACTS, after_seq=0):
         inventory.hear_facts(stored.subject.rpartition(".")[2], stored.data, stored.time)
     async for stored in broker.read_stream(HEARTBEATS, ALL_HEARTBEATS, after_seq=0):

@@ -6,20 +6,23 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Final
 
 from investigator.broker.connection import Broker
 from investigator.console.audience import Audience, Summary
-from investigator.console.collect import Collection, awaited
+from investigator.console.collect import Collection, awaited, placed_for
 from investigator.console.dispatch import Prepared, publish
+from investigator.console.fleet import load_fleet
 from investigator.console.forewarning import forewarnings
-from investigator.console.heads import keep_heads
-from investigator.console.inventory import Host, load_inventory
-from investigator.console.store import Store
+from investigator.console.inventory import Host
+from investigator.console.recording import Recorder
+from investigator.console.store import Store, Targeted
 from investigator.errors import BrokerError
 from investigator.protocol.action import utc
 from investigator.protocol.result import Outcome
 from investigator.protocol.tally import count
+
+MAX_NAMED: Final = 20
 
 
 async def investigate(
@@ -31,8 +34,11 @@ async def investigate(
     private_key: bytes | None,
     wait: bool,
     stop: asyncio.Event,
+    recorder: Recorder | None = None,
 ) -> Summary:
     """Publish an action and follow it until every awaited agent is final, or `stop` is set (Ctrl-C).
+
+    `recorder` puts on record how it stood then.
 
     Raises:
         BrokerError: the broker went away for good; the audience has the summary of what had arrived.
@@ -58,35 +64,40 @@ async def _follow(
     for line in forewarnings(targeted, prepared.action):
         audience.warn(line)
     expected = awaited(targeted, utc(time.time()))
-    await store.keep_action(prepared.action.id, prepared.action.name, prepared.envelope, published_s=time.time())
+    asked_s = time.time()
+    await store.keep_action(prepared.action.id, prepared.action.name, prepared.envelope, published_s=asked_s)
     await collection.listen()
-    await publish(prepared, broker, now_s=time.time())
+    await store.keep_targeted(prepared.action.id, [Targeted(host.id, host.name) for host in targeted])
+    collection.placed = placed_for(targeted, await publish(prepared, broker, now_s=asked_s))
+    await store.keep_targeted(
+        prepared.action.id,
+        [Targeted(host.id, host.name, sequence=collection.placed.get(host.id, 0)) for host in targeted],
+    )
     audience.started(prepared.action, targeted=len(targeted), expected=len(expected))
-
-    def tick() -> None:
-        counts = collection.tally.counts()
-        audience.progress(
-            targeted=len(collection.tally.names()),
-            answered=len(collection.tally.outcomes),
-            found=counts.get("found", 0),
-            failed=sum(counts.get(state, 0) for state in ("failed", "timeout", "refused", "cancelled")),
-            elapsed_s=time.monotonic() - started,
-        )
 
     problem: BrokerError | None = None
     try:
-        await until_stopped(stop, collection.until_over(awaited=expected, wait=wait, tick=tick))
+        await until_stopped(
+            stop,
+            collection.until_over(
+                awaited=expected, wait=wait, tick=lambda: tell_progress(collection, audience, began=started)
+            ),
+        )
     except BrokerError as error:
         problem = error
     cut_short = stop.is_set() or problem is not None
+    if problem is None:  # what was heard live is counted as it stands in the stream
+        await collection.read_stream()
     await collection.finish()
-    summary = _close(
+    summary = conclude(
         collection,
         audience,
         working=collection.tally.waiting(expected) if cut_short else set(),
         elapsed_s=time.monotonic() - started,
         interrupted=stop.is_set(),
     )
+    if recorder is not None and problem is None:
+        await recorder.record(collection, summary, audience, asked_s=asked_s)
     if problem is not None:
         raise problem
     if collection.store_problem is not None:
@@ -94,11 +105,23 @@ async def _follow(
     return summary
 
 
+def tell_progress(collection: Collection, audience: Audience, *, began: float) -> None:
+    """How it stands; `began` is on `time.monotonic()`'s scale."""
+    counts = collection.tally.counts()
+    audience.progress(
+        targeted=len(collection.tally.names()),
+        answered=len(collection.tally.outcomes),
+        found=counts.get("found", 0),
+        failed=sum(counts.get(state, 0) for state in ("failed", "timeout", "refused", "cancelled")),
+        elapsed_s=time.monotonic() - began,
+    )
+
+
 async def _open(
     prepared: Prepared, broker: Broker, store: Store, audience: Audience, private_key: bytes | None
 ) -> tuple[list[Host], Collection]:
-    inventory = await load_inventory(broker)
-    for line in [*inventory.dropped, *await keep_heads(store, inventory)]:
+    inventory, warnings = await load_fleet(broker, store)
+    for line in warnings:
         audience.warn(line)
     now = utc(time.time())
     targeted = inventory.matching(prepared.condition, now, await store.who_came_to())
@@ -137,25 +160,42 @@ async def until_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) ->
         task.result()
 
 
-def _close(
+def conclude(
     collection: Collection, audience: Audience, *, working: set[str], elapsed_s: float, interrupted: bool
 ) -> Summary:
-    """Tell the agents that said nothing, or nothing final, and sum up; those that still work have no state yet."""
+    """Tell the agents that said nothing, or nothing final, and sum up; those that still work have no state yet.
+
+    Nor have those whose answers are sealed to somebody else.
+    """
     states = collection.states()
+    sealed = collection.sealed - set(collection.tally.outcomes)
+    stateless = working | sealed
     for agent in sorted(states, key=lambda agent: (collection.name_of(agent), agent)):
-        if agent not in working and not collection.tally.is_final(agent):
+        if agent not in stateless and not collection.tally.is_final(agent):
             outcome, lacks = collection.unshown(agent), len(collection.tally.missing(agent))
             audience.outcome(agent, collection.name_of(agent), states[agent], outcome)
             if lacks:
                 audience.warn(f"{collection.name_of(agent)}: {lacks} pieces of its findings did not arrive")
+    withheld = collection.withheld()
+    if withheld:
+        audience.warn(_withheld(withheld))
     summary = Summary(
         action=collection.action.id,
-        targeted=len(states),
-        states=count(state for agent, state in states.items() if agent not in working),
-        working=len(working),
+        targeted=len(states.keys() | sealed),
+        states=count(state for agent, state in states.items() if agent not in stateless),
+        working=len(working - sealed),
         elapsed_s=elapsed_s,
         interrupted=interrupted,
         dropped=collection.dropped,
+        sealed=len(sealed),
     )
     audience.summary(summary)
     return summary
+
+
+def _withheld(names: list[str]) -> str:
+    """They signed it themselves, so either they broke, or the broker keeps what they said."""
+    shown = ", ".join(names[:MAX_NAMED]) + (f" and {len(names) - MAX_NAMED:,} more" if len(names) > MAX_NAMED else "")
+    if len(names) == 1:
+        return f"{shown} has the action, as its own heartbeat says, and its result never came"
+    return f"{len(names):,} agents have the action, as their own heartbeats say, and their results never came: {shown}"

@@ -33,8 +33,7 @@ from investigator.console.cancelling import Cancelling, find_action, publish_can
 from investigator.console.condition import compile_target
 from investigator.console.dispatch import Prepared
 from investigator.console.following import Investigation
-from investigator.console.heads import keep_heads
-from investigator.console.inventory import load_inventory
+from investigator.console.fleet import clocks_off, load_fleet
 from investigator.console.investigation import investigate
 from investigator.console.link import console_link
 from investigator.console.passphrase import Passphrase
@@ -171,12 +170,12 @@ class Investigator:
             BrokerError: the broker does not answer.
         """
         condition = None if target is None else compile_target(target, self._author.config.targets)[1]
-        inventory = await load_inventory(self._broker)
-        for line in [*inventory.dropped, *await keep_heads(self._store, inventory)]:
-            self._warn(line)
+        inventory, warnings = await load_fleet(self._broker, self._store)
         now = utc(time.time())
-        came_to = await self._store.who_came_to()
-        rows = [(host, host.row(now)) for host in inventory.matching(condition, now, came_to)]
+        hosts = inventory.matching(condition, now, await self._store.who_came_to())
+        for line in [*warnings, *clocks_off(hosts)]:
+            self._warn(line)
+        rows = [(host, host.row(now)) for host in hosts]
         return [Agent(host.id, host.name, str(row["status"]), host.last_seen, row) for host, row in rows]
 
     async def cancel(
@@ -249,7 +248,14 @@ class Investigator:
             key = await asyncio.to_thread(self._author.private_key)
             self._author.refuse_unreadable(prepared.action, key)
             return await investigate(
-                prepared, self._broker, self._store, audience, private_key=key, wait=wait, stop=stop
+                prepared,
+                self._broker,
+                self._store,
+                audience,
+                private_key=key,
+                wait=wait,
+                stop=stop,
+                recorder=self._author.recorder(self._broker),
             )
 
         made = Investigation(action, prepare, follow, self._warn)

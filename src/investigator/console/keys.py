@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -15,6 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from investigator.config import Signing, read_file
 from investigator.errors import BadInput, DeploymentError
 from investigator.pgp.signer import GpgSigner, KeyFileSigner, Signer
+
+if TYPE_CHECKING:
+    from investigator.console.passphrase import Passphrase
 
 MAX_KEY_BYTES: Final = 64 * 1024
 _PUBLIC: Final = re.compile(rb"^Public-Key: ([A-Za-z0-9+/]{43}=)$", re.MULTILINE)
@@ -35,6 +38,28 @@ def load_signer(config: Signing, passphrase: Callable[[], str], *, may_prompt: b
         raise DeploymentError("console.toml names no key: [signer] needs `key` or `gpg`")
     refuse_readable(config.key)
     return KeyFileSigner(read_file(config.key, max_bytes=MAX_KEY_BYTES), passphrase)
+
+
+def quiet_signer(config: Signing, passphrase: Passphrase) -> Signer | None:
+    """The investigator's signer, if it signs without asking anybody: not gpg, and no passphrase that was not given yet."""
+    if config.key is None:
+        return None
+    try:
+        signer = load_signer(config, passphrase)
+    except DeploymentError:
+        return None
+    unprotected = isinstance(signer, KeyFileSigner) and not signer.protected
+    return signer if unprotected or passphrase.is_known else None
+
+
+def signer_fingerprint(config: Signing) -> str:
+    """The fingerprint of the investigator's key; empty where that is not to be known without it."""
+    if config.gpg is not None:
+        return config.gpg.replace(" ", "").upper().rstrip("!")
+    try:
+        return "" if config.key is None else KeyFileSigner(read_file(config.key, max_bytes=MAX_KEY_BYTES)).fingerprint
+    except DeploymentError:
+        return ""
 
 
 def refuse_readable(path: Path) -> None:

@@ -44,6 +44,11 @@ class Passphrase:
             self._known = _given(self.command) or self._ask()
         return self._known
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it was given already, so that using it asks nobody."""
+        return self._known is not None
+
     def _ask(self) -> str:
         if not self.may_prompt or not sys.stdin.isatty():
             why = "there is no terminal to ask on" if self.may_prompt else "nobody may be asked for it"

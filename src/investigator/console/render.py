@@ -8,7 +8,7 @@
 `state` is one of `protocol.tally.STATES`; `code` and `reason` are empty where there is nothing to say; `results` are
 MIG's result JSON, one per operation that ran, and empty for an agent that said nothing. The summary also has
 `"working":N` where N agents had no state yet when it was cut short, `"interrupted":true` after Ctrl-C, and `"dropped":N`
-where N answers did not verify. `--output json` is one document of the same, written as it grows:
+where N answers did not verify, and `"sealed":N` where N agents' answers are sealed to another key. `--output json` is one document of the same, written as it grows:
 
     {"type":"investigation","action":ID,"outcomes":[…],"summary":{…}}
 

@@ -57,6 +57,8 @@ class JsonRenderer(Quiet):
             document["interrupted"] = True
         if summary.dropped:
             document["dropped"] = summary.dropped
+        if summary.sealed:
+            document["sealed"] = summary.sealed
         text = self._text(document)
         self.put(f'\n],"summary":{text}}}\n' if self._one_document else text + "\n")
 

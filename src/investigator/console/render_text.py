@@ -114,6 +114,8 @@ class TextRenderer(Quiet):
         )
         if summary.working:
             states += f"{', ' if states else ''}{summary.working} still working"
+        if summary.sealed:
+            states += f"{', ' if states else ''}{summary.sealed} sealed to another key"
         line = f"{summary.targeted} targeted" + (f": {states}" if states else "") + f" in {summary.elapsed_s:.2f} s"
         if summary.dropped:
             line += f"; {summary.dropped} answers dropped, since they did not verify"

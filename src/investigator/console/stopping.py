@@ -14,7 +14,7 @@ from investigator.console.audience import Audience, Summary
 from investigator.console.cancelling import Cancelling, publish_cancel
 from investigator.console.collect import Collection, awaited
 from investigator.console.dispatch import Prepared
-from investigator.console.inventory import load_inventory
+from investigator.console.fleet import load_fleet
 from investigator.console.investigation import until_stopped
 from investigator.console.store import Store
 from investigator.protocol.action import utc
@@ -59,8 +59,8 @@ async def stop_and_follow(
         DeploymentError: the store's disk is full.
     """
     began = time.monotonic()
-    inventory = await load_inventory(broker)
-    for line in inventory.dropped:
+    inventory, warnings = await load_fleet(broker, store)
+    for line in warnings:
         audience.warn(line)
     now = utc(time.time())
     targeted = inventory.matching(action.condition, now, await store.who_came_to())

@@ -1,4 +1,7 @@
-"""The console's own copy of what it asked and of every answer, as received: SQLite, one file."""
+"""The console's own copy of what it asked and of every answer, as received: SQLite, one file (`schema` has its tables).
+
+What the streams have it takes from there (`sync`), and never gives up.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import hashlib
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -14,27 +18,11 @@ from typing import Any, Final, Self
 import aiosqlite
 
 from investigator.console.heads import ChainHead
+from investigator.console.inventory import Beat
+from investigator.console.schema import is_damage, open_database
 from investigator.errors import DeploymentError
 from investigator.protocol.envelope import Envelope
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS actions (id TEXT PRIMARY KEY, name TEXT, envelope BLOB NOT NULL, published_s REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS answers (
-    id TEXT PRIMARY KEY, action TEXT NOT NULL, agent TEXT NOT NULL, payload BLOB NOT NULL
-);
-CREATE TABLE IF NOT EXISTS outcomes (
-    action TEXT NOT NULL, agent TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (action, agent)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS newest_heads (
-    agent TEXT PRIMARY KEY, count INTEGER NOT NULL, head TEXT NOT NULL, told_s INTEGER NOT NULL, seen_s REAL NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS heads (
-    place INTEGER PRIMARY KEY,
-    agent TEXT NOT NULL, count INTEGER NOT NULL, head TEXT NOT NULL, told_s INTEGER NOT NULL, seen_s REAL NOT NULL
-);
-CREATE TABLE IF NOT EXISTS acknowledged (id TEXT PRIMARY KEY, when_s REAL NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS answers_of_action ON answers (action, agent);
-"""
 ALERTS_KEPT_S: Final = 400 * 86_400.0
 MAX_HEADS: Final = 64
 """Per agent, on average. Beyond it every second one of each agent's older half goes: the first stay, as evidence of what was."""
@@ -49,27 +37,48 @@ DELETE FROM heads WHERE place IN (
 """  # noqa: S608 - its only value is ours
 
 
+@dataclass(frozen=True, slots=True)
+class Targeted:
+    """An agent of one action."""
+
+    agent: str
+    name: str
+    state: str = ""
+    """What it came to; empty: nothing yet."""
+    sequence: int = 0
+    """Where in the actions' stream the action stands for this agent; 0 if that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One thing that is on record, as it was published."""
+
+    kind: str
+    """`action`, `cancel`, `revocation`, `tally` or `statement`; by what it claims."""
+    action: str
+    """The id that its subject names; empty for a statement."""
+    payload: bytes
+    stored_s: float
+    """When the broker recorded it, by the broker's clock."""
+
+
 class Store:
     """Envelopes and payloads, byte for byte; an async context manager.
 
     What is sealed stays sealed in it. Every method raises `DeploymentError` where the disk does not take it.
     """
 
-    def __init__(self, path: Path) -> None:
-        """The file is made when the store is entered."""
+    def __init__(self, path: Path, *, thorough: bool = False) -> None:
+        """The file is made when the store is entered; `thorough` looks at all of it then."""
         self.path = path
+        self.moved_aside: Path | None = None
+        """Where a damaged store was moved, in whose place this one is new: `sync.rebuild` fills it."""
+        self._thorough = thorough
         self._database: aiosqlite.Connection
 
     async def __aenter__(self) -> Self:
-        """Open, or make."""
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.path.touch(mode=0o600)
-            self._database = await aiosqlite.connect(self.path, timeout=10)
-            await self._database.execute("PRAGMA journal_mode=WAL")
-            await self._database.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            raise DeploymentError(f"{self.path}: {getattr(error, 'strerror', None) or error}") from None
+        """Open, or make; a damaged file is moved aside."""
+        self._database, self.moved_aside = await open_database(self.path, thorough=self._thorough)
         return self
 
     async def __aexit__(
@@ -90,27 +99,94 @@ class Store:
         rows = await self._read("SELECT envelope FROM actions WHERE id = ?", (action_id,))
         return bytes(rows[0][0]) if rows else None
 
-    async def keep_answers(self, action_id: str, answers: Sequence[tuple[str, bytes]]) -> None:
-        """Keep (agent id, payload) pairs; the same one twice is kept once."""
-        await self._write(
+    async def asked(self) -> list[tuple[str, float]]:
+        """(id, when it was published, seconds since 1970) of each action that was asked from here, the last one last."""
+        rows = await self._read("SELECT id, published_s FROM actions ORDER BY published_s, rowid")
+        return [(str(action), float(published_s)) for action, published_s in rows]
+
+    async def keep_answers(self, action_id: str, answers: Sequence[tuple[str, bytes]]) -> int:
+        """Keep (agent id, payload) pairs; the same one twice is kept once. Returns how many are new."""
+        return await self._write(
             "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)",
             [(hashlib.sha256(payload).hexdigest(), action_id, agent, payload) for agent, payload in answers],
         )
 
+    async def answers(self, action_id: str) -> list[tuple[str, bytes]]:
+        """(agent id, payload) of all that was kept of an action, in no particular order."""
+        rows = await self._read("SELECT agent, payload FROM answers WHERE action = ?", (action_id,))
+        return [(str(agent), bytes(payload)) for agent, payload in rows]
+
+    async def keep_targeted(self, action_id: str, agents: Sequence[Targeted]) -> None:
+        """Keep whom an action was sent to, before anybody answers; what they came to stays."""
+        await self._write(
+            "INSERT INTO outcomes (action, agent, state, name, sequence) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (action, agent) DO UPDATE SET name = excluded.name, sequence = excluded.sequence",
+            [(action_id, each.agent, each.state, each.name, each.sequence) for each in agents],
+        )
+
+    async def targeted(self, action_id: str) -> list[Targeted]:
+        """Whom an action was sent to from here, and who answered besides."""
+        query = "SELECT agent, name, state, sequence FROM outcomes WHERE action = ?"
+        return [Targeted(*row) for row in await self._read(query, (action_id,))]
+
     async def keep_states(self, action_id: str, states: Mapping[str, str]) -> None:
         """Keep what each agent (by id) came to; later ones replace earlier ones."""
         await self._write(
-            "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?)",
+            "INSERT INTO outcomes (action, agent, state) VALUES (?, ?, ?) "
+            "ON CONFLICT (action, agent) DO UPDATE SET state = excluded.state",
             [(action_id, agent, state) for agent, state in states.items()],
         )
 
+    async def states(self, action_id: str) -> dict[str, str]:
+        """What each agent had come to when it was looked at from here; agents without a state yet are left out."""
+        query = "SELECT agent, state FROM outcomes WHERE action = ? AND state <> ''"
+        return {str(agent): str(state) for agent, state in await self._read(query, (action_id,))}
+
     async def who_came_to(self) -> set[tuple[str, str, str]]:
         """(action id, agent id, state) of all that found something or nothing: for `--target-found`."""
-        try:
-            cursor = await self._database.execute("SELECT * FROM outcomes WHERE state IN ('found', 'notfound')")
-            return {(str(row[0]), str(row[1]), str(row[2])) for row in await cursor.fetchall()}
-        except sqlite3.Error as error:
-            raise DeploymentError(f"{self.path}: {error}") from None
+        query = "SELECT action, agent, state FROM outcomes WHERE state IN ('found', 'notfound')"
+        return {(str(row[0]), str(row[1]), str(row[2])) for row in await self._read(query)}
+
+    async def keep_records(self, records: Sequence[Record]) -> int:
+        """Keep what the records say; the same payload twice is kept once. Returns how many are new."""
+        return await self._write(
+            "INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?)",
+            [
+                (hashlib.sha256(one.payload).hexdigest(), one.kind, one.action, one.payload, one.stored_s)
+                for one in records
+            ],
+        )
+
+    async def records(self, *, action: str | None = None) -> list[Record]:
+        """All records that are kept, or those of one action, the oldest first."""
+        where, words = ("WHERE action = ? ", (action,)) if action is not None else ("", ())
+        query = f"SELECT kind, action, payload, stored_s FROM records {where}ORDER BY stored_s, rowid"  # noqa: S608 - no value in it
+        return [Record(str(kind), str(of), bytes(raw), at) for kind, of, raw, at in await self._read(query, words)]
+
+    async def read_up_to(self, stream: str, made: str) -> int:
+        """Up to where a stream was read that was `made` then; one that was made anew is read from its start."""
+        rows = await self._read("SELECT sequence FROM read_up_to WHERE stream = ? AND made = ?", (stream, made))
+        return int(rows[0][0]) if rows else 0
+
+    async def keep_read_up_to(self, stream: str, made: str, sequence: int) -> None:
+        """Keep up to where it was read."""
+        await self._write("INSERT OR REPLACE INTO read_up_to VALUES (?, ?, ?)", [(stream, made, sequence)])
+
+    async def beats(self) -> dict[str, Beat]:
+        """The newest heartbeat that was heard of each agent, by its own clock."""
+        rows = await self._read("SELECT agent, told_s, seen_s FROM beats")
+        return {str(agent): Beat(told_s, seen_s) for agent, told_s, seen_s in rows}
+
+    async def keep_beats(self, beats: Mapping[str, Beat]) -> None:
+        """Keep these."""
+        await self._write(
+            "INSERT OR REPLACE INTO beats VALUES (?, ?, ?)",
+            [(agent, beat.told_s, beat.seen_s) for agent, beat in beats.items()],
+        )
+
+    async def forget_beats(self, agent: str) -> None:
+        """Forget those of one agent, whose clock was set back for a known reason."""
+        await self._write("DELETE FROM beats WHERE agent = ?", [(agent,)])
 
     async def heads(self, agent: str | None = None) -> list[ChainHead]:
         """Every head of an audit that is kept, or those of one agent, in the order in which they were heard."""
@@ -158,11 +234,21 @@ class Store:
             cursor = await self._database.execute(query, tuple(words))
             return [tuple(row) for row in await cursor.fetchall()]
         except sqlite3.Error as error:
-            raise DeploymentError(f"{self.path}: {error}") from None
+            raise self._problem(error) from None
 
-    async def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+    async def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> int:
+        """How many rows it changed."""
+        if not rows:
+            return 0
         try:
-            await self._database.executemany(statement, rows)
+            cursor = await self._database.executemany(statement, rows)
             await self._database.commit()
         except sqlite3.Error as error:
-            raise DeploymentError(f"{self.path}: {error}") from None
+            with contextlib.suppress(sqlite3.Error):
+                await self._database.rollback()
+            raise self._problem(error) from None
+        return cursor.rowcount
+
+    def _problem(self, error: sqlite3.Error) -> DeploymentError:
+        hint = "`investigator sync` moves it aside and begins a new one from the streams." if is_damage(error) else ""
+        return DeploymentError(f"{self.path}: {error}", hint=hint)

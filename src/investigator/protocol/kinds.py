@@ -2,6 +2,7 @@
 
     action     1  protocol.action     asks hosts to do something
     cancel        protocol.cancel     stops an action
+    tally      7  protocol.record     says how an action stood; for consoles, agents pass it over
 
 All kinds share one envelope (`protocol.envelope`) and one way of being read, which is here. A new kind is one file: a struct
 with `type: Literal["<kind>"]`, a function that calls `read_signed`, and a gate of its own. A key's revocation is no kind: it is
@@ -19,6 +20,7 @@ from investigator.protocol.codec import convert, strict_loads
 
 ACTION: Final = "action"
 CANCEL: Final = "cancel"
+TALLY: Final = "tally"
 REVOCATION: Final = "revocation"
 MAX_PEEKED_BYTES: Final = 16 * 1024
 """Larger signed bytes can only be an action."""

@@ -15,6 +15,7 @@ RESULTS: Final = "MIG_RESULTS"
 FACTS: Final = "MIG_FACTS"
 HEARTBEATS: Final = "MIG_HB"
 ALERTS: Final = "MIG_ALERTS"
+RECORDS: Final = "MIG_RECORDS"
 
 ALL_ACTIONS: Final = "mig.action.>"
 ALL_RESULTS: Final = "mig.result.*.*"
@@ -23,6 +24,11 @@ ALL_HEARTBEATS: Final = "mig.hb.*"
 ALL_ALERTS: Final = "mig.alert.*.*"
 ALL_API: Final = "mig.api.*"
 """What scripts ask a gateway, and nobody else."""
+ALL_RECORDS: Final = "mig.record.>"
+ALL_ACTION_RECORDS: Final = "mig.record.action.>"
+"""The server's own copies of what `ALL_ACTIONS` carried; nobody may publish there."""
+ALL_TALLIES: Final = "mig.record.tally.*.*"
+ALL_STATEMENTS: Final = "mig.record.statement.*"
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ENCODED: Final = "_b32_"
@@ -92,3 +98,8 @@ def heartbeat_subject(agent_id: str) -> str:
 def alert_subject(agent_id: str, module: str) -> str:
     """Where an agent publishes the alerts of one of its modules."""
     return f"mig.alert.{token(agent_id)}.{token(module)}"
+
+
+def tally_subject(action_id: str, who: str) -> str:
+    """Where whoever follows an action records how it stands; `who` is their key's fingerprint."""
+    return f"mig.record.tally.{token(action_id)}.{token(who or 'nobody')}"
