@@ -27,13 +27,23 @@ TYPE_CHECKING = False  # type checkers know the name; `typing` itself would cost
 if TYPE_CHECKING:
     from investigator.console.audience import Summary
     from investigator.console.following import AgentOutcome, Investigation
-    from investigator.console.investigator import Agent, Investigator
+    from investigator.console.investigator import Agent, Investigator, RecordedAction
     from investigator.console.stopping import Stopped
     from investigator.protocol.action import Operation
     from investigator.protocol.result import Result
 
 __version__ = "0.1.0"
-__all__ = ["Agent", "AgentOutcome", "Investigation", "Investigator", "Operation", "Result", "Stopped", "Summary"]
+__all__ = [
+    "Agent",
+    "AgentOutcome",
+    "Investigation",
+    "Investigator",
+    "Operation",
+    "RecordedAction",
+    "Result",
+    "Stopped",
+    "Summary",
+]
 
 _PLACES = {
     "Agent": "console.investigator",
@@ -41,6 +51,7 @@ _PLACES = {
     "Investigation": "console.following",
     "Investigator": "console.investigator",
     "Operation": "protocol.action",
+    "RecordedAction": "console.investigator",
     "Result": "protocol.result",
     "Stopped": "console.stopping",
     "Summary": "console.audience",

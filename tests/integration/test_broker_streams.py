@@ -132,7 +132,7 @@ async def test_a_stream_of_many_pages_is_read_whole(running, sizes):
 
 async def test_a_feature_that_somebody_turned_on_is_turned_off_again(running):
     async with running() as broker:
-        owner = await broker.connect(Role.BROKER)
+        owner = await broker.connect(Scope.SERVICES)
         answer = orjson.loads(await owner.request(f"$JS.API.STREAM.INFO.{RESULTS}", b""))
         changed = answer["config"] | {"allow_rollup_hdrs": True}
         await owner.request(f"$JS.API.STREAM.UPDATE.{RESULTS}", orjson.dumps(changed))

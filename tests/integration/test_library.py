@@ -148,8 +148,28 @@ async def test_an_investigation_is_sent_once_and_its_summary_comes_at_the_end(fl
         with pytest.raises(BadInput, match="not over"):
             _ = investigation.summary
         assert len([outcome async for outcome in investigation]) == 1
-        with pytest.raises(BadInput, match="sent already"):
+        with pytest.raises(BadInput, match="was followed already"):
             aiter(investigation)
+
+
+async def test_results_are_told_again_and_what_was_asked_is_on_record(fleet: Deployment, tree: Path) -> None:
+    async with Investigator(fleet.home) as console:
+        investigation = console.run(target="name = 'db-1'", name="again", operations=[("file", flags(tree))])
+        (first,) = [outcome async for outcome in investigation]
+    async with Investigator(fleet.home) as console:
+        again = await console.results(investigation.action.id)
+        assert [outcome async for outcome in again] == [first]
+        assert again.summary.states == {"found": 1}
+        (recorded,) = [action for action in await console.actions() if action.id == investigation.action.id]
+        with pytest.raises(BadInput, match="no action"):
+            await console.results("f" * 32)
+    assert (recorded.name, recorded.modules, recorded.states, recorded.final) == (
+        "again",
+        ("file",),
+        {"found": 1},
+        True,
+    )
+    assert len(recorded.signers) == 1
 
 
 async def test_the_agents_of_a_target(fleet: Deployment) -> None:

@@ -42,6 +42,13 @@ class Busy(InvestigatorError):
     exit_code = 4
 
 
+class Stopping(InvestigatorError):
+    """The service ends."""
+
+    code = "stopping"
+    exit_code = 4
+
+
 class TooLong(InvestigatorError):
     """A request was answered for as long as any is."""
 
@@ -134,6 +141,8 @@ class Service:
     id: str = field(default_factory=lambda: secrets.token_hex(11))
     _endpoints: list[_Endpoint] = field(default_factory=list)
     _open: dict[str, Exchange] = field(default_factory=dict)
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _all_answered: asyncio.Event = field(default_factory=asyncio.Event)
     _started: str = field(
         default_factory=lambda: datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     )
@@ -156,6 +165,13 @@ class Service:
         for endpoint in self._endpoints:
             await self.broker.subscribe(endpoint.subject, self._request(endpoint), queue=API_GROUP)
 
+    async def stop(self, within_s: float = 5.0) -> None:
+        """Take no more, and tell whoever is being answered that it is over."""
+        self._stopping.set()
+        if self._open:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._all_answered.wait(), within_s)
+
     def _request(self, endpoint: _Endpoint) -> Callable[[Message], Awaitable[None]]:
         async def heard(message: Message) -> None:
             if not is_inbox(message.reply):
@@ -166,45 +182,47 @@ class Service:
             exchange = Exchange(self.broker, message, f"{self.broker.inbox}.gone.{self.id}.{token}")
             began_ns = time.monotonic_ns()
             endpoint.requests += 1
-            try:
-                if len(self._open) >= self.at_a_time:
-                    raise Busy(f"{self.at_a_time} requests are being answered", hint="Ask again in a moment.")
-                self._open[token] = exchange
-                await self._within_life(endpoint, exchange)
-            except InvestigatorError as error:
-                exchange.problem = str(error)
-                with suppress(BrokerError):
+            with suppress(BrokerError):  # then there is nobody to tell
+                try:
+                    await self._answer(endpoint, exchange, token)
+                except InvestigatorError as error:
                     await exchange.fail(error, self.failure(error))
-            except Exception:  # one request's defect must not end the others'
-                _log.exception("a request to %s failed: a defect", endpoint.subject)
-                defect = InvestigatorError("a defect of the gateway; its log has it")
-                with suppress(BrokerError):
+                except Exception:  # noqa: BLE001 - one request's defect must not end the others'
+                    _log.exception("a request to %s failed: a defect", endpoint.subject)
+                    defect = InvestigatorError("a defect of this service; its log has it")
                     await exchange.fail(defect, self.failure(defect))
-            finally:
-                self._open.pop(token, None)
-                endpoint.took_ns += time.monotonic_ns() - began_ns
-                if exchange.problem:
-                    endpoint.errors += 1
-                    endpoint.last_error = exchange.problem
-            with suppress(BrokerError):
                 await exchange.end()
+            if not self._open:
+                self._all_answered.set()
+            endpoint.took_ns += time.monotonic_ns() - began_ns
+            if exchange.problem:
+                endpoint.errors += 1
+                endpoint.last_error = exchange.problem
 
         return heard
 
-    async def _within_life(self, endpoint: _Endpoint, exchange: Exchange) -> None:
+    async def _answer(self, endpoint: _Endpoint, exchange: Exchange, token: str) -> None:
         """Until it is answered, as long as any is, or until nobody listens."""
+        if self._stopping.is_set():
+            raise Stopping("this gateway is about to end", hint="Ask again: another one may answer.")
+        if len(self._open) >= self.at_a_time:
+            raise Busy(f"{self.at_a_time} requests are being answered", hint="Ask again in a moment.")
+        self._open[token] = exchange
         work = asyncio.ensure_future(endpoint.handler(exchange))
-        gone = asyncio.create_task(exchange.gone.wait())
+        gone, stopping = asyncio.create_task(exchange.gone.wait()), asyncio.create_task(self._stopping.wait())
         try:
-            await asyncio.wait({work, gone}, timeout=self.life_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, gone, stopping}, timeout=self.life_s, return_when=asyncio.FIRST_COMPLETED)
             if not work.done() and not gone.done():
+                if stopping.done():
+                    raise Stopping("this gateway is about to end", hint="`results` of another one has the rest.")
                 raise TooLong(
                     f"not answered to its end within {self.life_s:g} s", hint="`results` has what comes later."
                 )
         finally:
-            for task in (work, gone):
+            del self._open[token]
+            for task in (work, gone, stopping):
                 task.cancel()
-            await asyncio.wait({work, gone})
+            await asyncio.wait({work, gone, stopping})
         if not work.cancelled():
             work.result()
 

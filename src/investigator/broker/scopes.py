@@ -79,7 +79,14 @@ _INBOX: Final = "_INBOX.{{name()}}.>"
 _DIRECT_GET_ACTIONS: Final = f"$JS.API.DIRECT.GET.{subjects.ACTIONS}"
 _LEAF_GET_ACTIONS: Final = f"$JS.*.API.DIRECT.GET.{subjects.ACTIONS}"
 """Behind a leaf node the streams are asked for in the hub's domain."""
-_STREAMS: Final = (subjects.ACTIONS, subjects.RESULTS, subjects.FACTS, subjects.HEARTBEATS, subjects.ALERTS, subjects.RECORDS)
+_STREAMS: Final = (
+    subjects.ACTIONS,
+    subjects.RESULTS,
+    subjects.FACTS,
+    subjects.HEARTBEATS,
+    subjects.ALERTS,
+    subjects.RECORDS,
+)
 _ACKNOWLEDGE: Final = f"$JS.API.STREAM.MSG.DELETE.{subjects.ALERTS}"
 """An alert is acknowledged by taking it out of its stream: all consoles see the same, whoever did it."""
 

@@ -71,7 +71,6 @@ async def _list(home: Path, target: str | None, output: Output) -> None:
 
     from investigator.console.investigator import Investigator
     from investigator.console.table import broken_trust, write_agents
-    from investigator.printable import printable
     from investigator.protocol.action import utc
 
     def warn(line: str) -> None:

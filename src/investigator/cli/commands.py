@@ -42,6 +42,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "module": Command("investigator.cli.module:module", "Run one module here on parameters from standard input."),
     "init": Command("investigator.cli.init:init", "Make a deployment: keys, keyring, ACL, credentials, configuration."),
     "broker": Command("investigator.cli.broker:broker", "Run the deployment's broker."),
+    "gateway": Command("investigator.cli.gateway:app", "Answer scripts over NATS; make and use their credentials."),
     "agent": Command("investigator.cli.agent:agent", "Run this host's agent."),
     "acl": Command("investigator.cli.acl:app", "Who may do what, and what signatures an action still needs."),
     "keys": Command("investigator.cli.keys:app", "OpenPGP keys and signatures."),

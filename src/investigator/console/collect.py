@@ -43,6 +43,16 @@ GIVE_UP_ON_BROKER_S: Final = 15.0
 MAX_DROPPED_TOLD: Final = 5
 
 
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """For who passes on what others open."""
+
+    on_payload: Callable[[str, str, bytes], None]
+    """Called with agent id, name, and payload as it came."""
+    settled_after_s: float = 2.0
+    """Whether a sealed answer has more parts nobody can tell who cannot open it: after so much silence it is awaited no longer."""
+
+
 @dataclass(slots=True)
 class Collection:
     """One investigation as its answers come in."""
@@ -65,6 +75,7 @@ class Collection:
     """Called with agent id and outcome for each agent that refuses it."""
     on_piece: Callable[[str, str, Piece], bool] = lambda _agent, _name, _piece: False
     """Called with agent id, name and findings that came ahead of an outcome; where it is true, the outcome comes without them."""
+    relay: Relay | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     """Further agents that an answer is expected of, id to name: the inventory may have forgotten them."""
     placed: Mapping[str, int] = field(default_factory=dict)
@@ -83,6 +94,7 @@ class Collection:
     _taken: set[bytes] = field(default_factory=set)
     _last_sequence: int = 0
     _heartbeats_told: int = 0
+    _newest_sealed_s: float = 0.0
     _unkept: list[tuple[str, bytes]] = field(default_factory=list)
     _subscriptions: list[Subscription] = field(default_factory=list)
 
@@ -129,7 +141,7 @@ class Collection:
         next_read_s, lost_s = time.monotonic() + READ_STREAM_EVERY_S, None
         while True:
             missing = self.tally.waiting(everyone if wait else {agent for agent in awaited if not self._stopped(agent)})
-            if not missing:
+            if not missing - self._settled():
                 return
             if self.is_over:
                 await self.read_stream()
@@ -268,15 +280,32 @@ class Collection:
                 self._check(head, told)
         except (Refused, BadInput) as error:
             if isinstance(error, NotSealedToUs) and not self.is_for_us:
-                self.sealed.add(agent)
+                self._pass_on(agent, payload)
             else:
                 self._drop(agent, error)
             return
         self._unkept.append((agent, payload))
+        if self.relay is not None:
+            self.relay.on_payload(agent, self.name_of(agent), payload)
         self.seen_since.add(agent)
         if told is not None:
             self._count(agent, told)
         self.changed.set()
+
+    def _pass_on(self, agent: str, payload: bytes) -> None:
+        """Sealed to somebody else, who will tell whether it is an answer at all."""
+        self.sealed.add(agent)
+        self.seen_since.add(agent)
+        self._newest_sealed_s = time.monotonic()
+        if self.relay is not None:
+            self.relay.on_payload(agent, self.name_of(agent), payload)
+        self.changed.set()
+
+    def _settled(self) -> set[str]:
+        """Agents of which nothing more is awaited here, though they are in no state."""
+        if self.relay is None or time.monotonic() - self._newest_sealed_s < self.relay.settled_after_s:
+            return set()
+        return self.sealed
 
     def _check(self, head: Head, told: Outcome | Piece) -> None:
         """Raise BadFrame for what verifies, and is no answer to what was asked."""

@@ -36,7 +36,7 @@ Follow = Callable[[Prepared, Audience, asyncio.Event], Awaitable[Summary]]
 
 
 class Investigation:
-    """What `Investigator.run` gives: iterate over it once.
+    """What `Investigator.run` and `results` give: iterate over it once.
 
         investigation = console.run(target="all", operations=[("file", ["-path", "/etc", "-name", "^passwd$"])])
         async for outcome in investigation:
@@ -58,7 +58,7 @@ class Investigation:
         follow: Follow,
         warn: Callable[[str], None],
     ) -> None:
-        """`prepare` signs, which may take long and runs in a thread; `warn` is told what the asker should know."""
+        """`prepare` signs, where that is not done yet, in a thread; `warn` is told what the asker should know."""
         self.action = action
         """What is asked; its `id` is what `cancel` takes."""
         self._prepare = prepare
@@ -81,13 +81,15 @@ class Investigation:
         return self._summary
 
     def __aiter__(self) -> AsyncIterator[AgentOutcome]:
-        """The outcomes; once, since an action is sent once.
+        """The outcomes; once, since an action is sent once, and what was told is not kept here.
 
         Raises:
             BadInput: it was iterated over before.
         """
         if self._begun:
-            raise BadInput(f"action {self.action.id}: sent already, and is not sent again; `run` makes another one")
+            raise BadInput(
+                f"action {self.action.id}: was followed already; `run` makes another one, `results` tells this one again"
+            )
         self._begun = True
         return self._outcomes()
 
@@ -118,7 +120,7 @@ class Investigation:
             BadInput: it was begun before.
         """
         if self._begun:
-            raise BadInput(f"action {self.action.id}: sent already")
+            raise BadInput(f"action {self.action.id}: was followed already")
         self._begun, self._stop = True, stop
         return await self._go(audience)
 

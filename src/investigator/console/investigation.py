@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from investigator.broker.connection import Broker
 from investigator.console.audience import Audience, Summary
-from investigator.console.collect import Collection, awaited, placed_for
+from investigator.console.collect import Collection, Relay, awaited, placed_for
 from investigator.console.dispatch import Prepared, publish
 from investigator.console.fleet import load_fleet
 from investigator.console.forewarning import forewarnings
@@ -35,18 +35,20 @@ async def investigate(
     wait: bool,
     stop: asyncio.Event,
     recorder: Recorder | None = None,
+    relay: Relay | None = None,
 ) -> Summary:
     """Publish an action and follow it until every awaited agent is final, or `stop` is set (Ctrl-C).
 
-    `recorder` puts on record how it stood then.
+    `recorder` puts on record how it stood then; `relay` is told every payload.
 
     Raises:
         BrokerError: the broker went away for good; the audience has the summary of what had arrived.
         DeploymentError: the store's disk is full.
     """
     targeted, collection = await _open(prepared, broker, store, audience, private_key)
+    collection.relay = relay
     try:
-        return await _follow(prepared, collection, targeted, audience, wait=wait, stop=stop)
+        return await _follow(prepared, collection, targeted, audience, wait=wait, stop=stop, recorder=recorder)
     finally:
         await collection.close()
 
@@ -59,6 +61,7 @@ async def _follow(
     *,
     wait: bool,
     stop: asyncio.Event,
+    recorder: Recorder | None,
 ) -> Summary:
     started, broker, store = time.monotonic(), collection.broker, collection.store
     for line in forewarnings(targeted, prepared.action):

@@ -12,6 +12,7 @@ print(outcome.name, outcome.state, [result.elements for result in outcome.result
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -32,11 +33,14 @@ from investigator.console.author import DEFAULT_TARGET, Author
 from investigator.console.cancelling import Cancelling, find_action, publish_cancel
 from investigator.console.condition import compile_target
 from investigator.console.dispatch import Prepared
-from investigator.console.following import Investigation
 from investigator.console.fleet import clocks_off, load_fleet
+from investigator.console.following import Investigation
 from investigator.console.investigation import investigate
 from investigator.console.link import console_link
 from investigator.console.passphrase import Passphrase
+from investigator.console.recorded import load_signatures, recorded_actions
+from investigator.console.render_records import Line
+from investigator.console.results import find_asked, follow_results
 from investigator.console.stopping import Stopped, stop_and_follow
 from investigator.console.store import Store
 from investigator.protocol.action import DEFAULT_LIFE_S, Action, compressed, utc
@@ -56,6 +60,29 @@ class Agent:
     last_seen: datetime
     row: Mapping[str, Any]
     """Its row of the agents table, which targets are conditions over."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedAction:
+    """One action that somebody asked, as it is on record."""
+
+    id: str
+    digest: str
+    name: str
+    target: str
+    modules: tuple[str, ...]
+    asked: datetime
+    expireafter: datetime
+    signers: tuple[str, ...]
+    """Names of those whose signatures are good by this deployment's keyring; without one nobody knows who asked."""
+    problem: str
+    """Why a signature does not count; empty if all do."""
+    cancelled: tuple[str, ...]
+    """Who signed cancels of it."""
+    states: Mapping[str, int]
+    """How many agents came to which state, as far as that is known here."""
+    final: bool
+    """Whether that is how it ended."""
 
 
 class Investigator:
@@ -162,6 +189,52 @@ class Investigator:
         """Follow an action that is signed already: `dispatch.prepare` reads its envelope."""
         return self._investigation(prepared.action, lambda: prepared, wait=wait)
 
+    async def results(self, action: str, *, follow: bool = False) -> Investigation:
+        """An action's answers again, later or elsewhere.
+
+        Args:
+            action: its id, the start of one, or `last`, the last one that was asked from here.
+            follow: stay until the action expires, also for agents that are away.
+
+        Raises:
+            BadInput: there is none, or several.
+            BrokerError: the records cannot be read.
+        """
+        sealto = self._author.sealto()
+        own = () if sealto is None else (base64.b64encode(sealto).decode(),)
+        asked = await find_asked(action, self._store, self._broker, own=own)
+
+        async def tell(prepared: Prepared, audience: Audience, stop: asyncio.Event) -> Summary:
+            key = await asyncio.to_thread(self._author.private_key)
+            return await follow_results(
+                asked,
+                self._broker,
+                self._store,
+                audience,
+                private_key=key if self._author.can_read(prepared.action, key) else None,
+                follow=follow,
+                stop=stop,
+                recorder=self._author.recorder(self._broker),
+            )
+
+        return self._followed(Investigation(asked.prepared.action, lambda: asked.prepared, tell, self._warn))
+
+    async def actions(self, *, everything: bool = False) -> list[RecordedAction]:
+        """What was asked, by everybody, oldest first: of the last seven days and what is valid still, or everything on record.
+
+        Raises:
+            BrokerError: the records cannot be read.
+            DeploymentError: there is no keyring to tell who signed.
+        """
+        now_s = time.time()
+        signatures = await asyncio.to_thread(load_signatures, self._home, now_s=now_s)
+        lines, problems = await recorded_actions(
+            self._store, self._broker, signatures, now=utc(now_s), everything=everything
+        )
+        for problem in problems:
+            self._warn(problem)
+        return [_recorded(line) for line in lines]
+
     async def agents(self, target: str | None = None) -> list[Agent]:
         """The agents that a target means, by name; None: all.
 
@@ -258,6 +331,26 @@ class Investigator:
                 recorder=self._author.recorder(self._broker),
             )
 
-        made = Investigation(action, prepare, follow, self._warn)
+        return self._followed(Investigation(action, prepare, follow, self._warn))
+
+    def _followed(self, made: Investigation) -> Investigation:
         self._investigations.add(made)
         return made
+
+
+def _recorded(line: Line) -> RecordedAction:
+    action = line.entry.prepared.action
+    return RecordedAction(
+        id=action.id,
+        digest=line.entry.digest,
+        name=action.name,
+        target=action.target,
+        modules=tuple(operation.module for operation in action.operations),
+        asked=utc(line.entry.asked_s),
+        expireafter=action.expireafter,
+        signers=line.signed.names,
+        problem=line.signed.problem,
+        cancelled=line.cancelled,
+        states=line.standing.states,
+        final=line.standing.final,
+    )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from investigator.console.audience import Audience, Summary
 from investigator.console.cancelling import read_action
-from investigator.console.collect import Collection, awaited, placed_for
+from investigator.console.collect import Collection, Relay, awaited, placed_for
 from investigator.console.fleet import load_fleet
 from investigator.console.investigation import conclude, tell_progress, until_stopped
 from investigator.console.records import Entry, entries
@@ -112,11 +112,12 @@ async def follow_results(
     follow: bool,
     stop: asyncio.Event,
     recorder: Recorder | None = None,
+    relay: Relay | None = None,
 ) -> Summary:
     """Tell everything that came of an action, each agent once; with `follow` also who comes until its time is over.
 
     Agents that are there and have not ended are still working, unless the action's time is over. What is sealed to
-    another key than `private_key` is counted in the summary's `sealed`.
+    another key than `private_key` is counted in the summary's `sealed`. `relay` is told every payload.
 
     Raises:
         BrokerError: the broker went away for good; the audience has the summary of what had arrived.
@@ -127,6 +128,23 @@ async def follow_results(
     for line in warnings:
         audience.warn(line)
     collection = await _collection(asked, broker, store, inventory, audience, private_key)
+    collection.relay = relay
+    try:
+        summary, problem = await _follow(asked, collection, audience, began=began, follow=follow, stop=stop)
+    finally:
+        await collection.close()
+    if problem is not None:
+        raise problem
+    if collection.store_problem is not None:
+        raise collection.store_problem
+    if recorder is not None and not _is_on_record(asked, summary, recorder, final=collection.is_over):
+        await recorder.record(collection, summary, audience, asked_s=asked.asked_s)
+    return summary
+
+
+async def _follow(
+    asked: Asked, collection: Collection, audience: Audience, *, began: float, follow: bool, stop: asyncio.Event
+) -> tuple[Summary, BrokerError | None]:
     expected = awaited(collection.targeted, utc(time.time()))
     audience.started(asked.prepared.action, targeted=len(collection.tally.targeted), expected=len(expected))
     if follow:
@@ -146,20 +164,13 @@ async def follow_results(
             problem = error
     await collection.finish()
     working = set() if collection.is_over else collection.tally.waiting(expected)
-    summary = conclude(
+    return conclude(
         collection,
         audience,
         working=working,
         elapsed_s=time.monotonic() - began,
         interrupted=follow and stop.is_set(),
-    )
-    if problem is not None:
-        raise problem
-    if collection.store_problem is not None:
-        raise collection.store_problem
-    if recorder is not None and not _is_on_record(asked, summary, recorder, final=collection.is_over):
-        await recorder.record(collection, summary, audience, asked_s=asked.asked_s)
-    return summary
+    ), problem
 
 
 async def _collection(  # noqa: PLR0917 - what an open console consists of

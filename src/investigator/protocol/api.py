@@ -46,15 +46,18 @@ class Agents(Request, frozen=True, kw_only=True):
 
 
 class Results(Request, frozen=True, kw_only=True):
-    """`mig.api.results`: what the stream has of an action, as it came."""
+    """`mig.api.results`: what came of an action, as it came."""
 
-    action: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
-    after_seq: Annotated[int, msgspec.Meta(ge=0)] = 0
-    """Only what was stored after this: the `last_seq` of an earlier answer."""
+    action: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
+    follow: bool = False
+    """Whether to stay until the action expires, for agents that come later."""
 
 
 class Actions(Request, frozen=True, kw_only=True):
-    """`mig.api.actions`: the actions and cancels that are valid now."""
+    """`mig.api.actions`: what was asked, by everybody, of the last seven days or valid still."""
+
+    everything: bool = False
+    """Everything that is on record, however old."""
 
 
 class Cancel(Request, frozen=True, kw_only=True):
@@ -148,8 +151,6 @@ class Over(Reply, frozen=True, kw_only=True, tag="summary"):
     """Answers that did not verify, as far as a gateway can tell."""
     cut_short: str = ""
     """Why not everybody was waited for, where that is so."""
-    last_seq: int = 0
-    """The sequence in the results' stream up to which this went."""
 
 
 class AgentRow(Reply, frozen=True, kw_only=True, tag="agent"):
@@ -162,18 +163,30 @@ class AgentRow(Reply, frozen=True, kw_only=True, tag="agent"):
     row: dict[str, Any]
 
 
-class ActionRow(Reply, frozen=True, kw_only=True, tag="action"):
-    """One action or cancel."""
+class Person(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody whose signature is good by the gateway's keyring."""
 
-    id: str
-    kind: Literal["action", "cancel"]
+    name: str
+    fingerprint: str
+
+
+class ActionRow(Reply, frozen=True, kw_only=True, tag="recorded"):
+    """One action that is on record, as `investigator actions --output ndjson` tells it."""
+
+    action: str
     digest: str
-    """The action's."""
     name: str
     target: str
-    expireafter: datetime
-    signers: list[str]
-    """Fingerprints of those whose signatures count by the gateway's keyring."""
+    modules: list[str]
+    asked: str
+    expireafter: str
+    by: list[Person]
+    problem: str
+    """Why a signature does not count."""
+    sealto: str | None
+    cancelled: list[str]
+    """Who signed cancels of it."""
+    standing: dict[str, Any]
 
 
 class Cancelled(Reply, frozen=True, kw_only=True, tag="cancelled"):
