@@ -25,6 +25,7 @@ NPM_WITHIN_S = 60
 def example(heading: str, language: str) -> str:
     """The one block of this language under a heading."""
     section = PAGE.split(f"\n### {heading}\n", 1)[1].split("\n## ", 1)[0].split("\n### ", 1)[0]
+    block: str
     (block,) = re.findall(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     return block
 

@@ -260,10 +260,10 @@ async def ask_with_a_spoiled_copy_ahead(fleet: Deployment, tree: Path) -> Summar
     )
     prepared = sign_action(action, load_signer(config.signer, lambda: ""))
 
-    async def publish_spoiled_first(prepared: Prepared, broker: Broker, *, now_s: float) -> None:
+    async def publish_spoiled_first(prepared: Prepared, broker: Broker, *, now_s: float) -> dict[str, int]:
         copy = orjson.dumps({"v": 1, "action": prepared.envelope.action, "pgpsignatures": []})
         await broker.publish(f"mig.action.os.linux.{action.id}", copy)
-        await publish(prepared, broker, now_s=now_s)
+        return await publish(prepared, broker, now_s=now_s)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(investigation, "publish", publish_spoiled_first)

@@ -77,7 +77,8 @@ async def test_a_defect_is_told_without_its_words_and_the_next_request_is_answer
 
 
 async def test_who_does_not_listen_any_more_takes_no_place(running, hear):
-    ended, began = asyncio.Queue(), []
+    ended: asyncio.Queue[str] = asyncio.Queue()
+    began = []
 
     async def until_gone(exchange):
         began.append(exchange)

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 
-from investigator.broker.credentials import Role
 from investigator.broker.housekeeping import Housekeeper
 from investigator.broker.problems import NotPermittedError, StreamFullError
+from investigator.broker.scopes import Scope
 from investigator.broker.streams import MAX_PER_ACTION_SUBJECT, ensure_streams
 from investigator.protocol.envelope import Envelope
 from investigator.protocol.record import TallyRecord
@@ -96,7 +96,7 @@ async def test_nobody_pushes_an_action_out_before_it_is_recorded(running):
         assert (await recorded(investigator, MAX_PER_ACTION_SUBJECT))[0] == ("mig.record.action.all.x", b"action")
 
 
-@pytest.mark.parametrize("role", [Role.INVESTIGATOR, Role.AGENTS])
+@pytest.mark.parametrize("who", ["an investigator", "an agent"])
 @pytest.mark.parametrize(
     "subject",
     [
@@ -106,16 +106,16 @@ async def test_nobody_pushes_an_action_out_before_it_is_recorded(running):
         f"$JS.API.STREAM.PURGE.{RESULTS}",
     ],
 )
-async def test_neither_investigators_nor_agents_write_or_unwrite_what_the_server_records(running, role, subject):
+async def test_neither_investigators_nor_agents_write_or_unwrite_what_the_server_records(running, who, subject):
     async with running() as broker:
-        somebody = await broker.connect(role, inbox=f"_INBOX.{role}")
+        somebody = await (broker.investigator() if who == "an investigator" else broker.agent())
         with pytest.raises(NotPermittedError, match="not allowed to publish to"):
             await somebody.request(subject, b"{}", timeout_s=20)
 
 
 async def test_not_even_the_brokers_own_user_takes_a_record_out(running):
     async with running() as broker:
-        owner, investigator = await broker.connect(Role.BROKER), await broker.investigator()
+        owner, investigator = await broker.connect(Scope.SERVICES), await broker.investigator()
         await investigator.publish_acked("mig.action.all.x", b"action", message_id="1")
         await recorded(investigator, 1)
         for request, body in (("PURGE", {}), ("MSG.DELETE", {"seq": 1})):
@@ -126,7 +126,7 @@ async def test_not_even_the_brokers_own_user_takes_a_record_out(running):
 
 async def test_how_long_records_stay_is_the_deployments_to_say_and_can_be_changed(running):
     async with running(streams=False) as broker:
-        owner = await broker.connect(Role.BROKER)
+        owner = await broker.connect(Scope.SERVICES)
         await ensure_streams(owner, records_days=30)
         (line,) = await ensure_streams(owner, records_days=400)
         assert line == f"changed stream {RECORDS}: max_age {30 * 86_400 * 10**9} is now {400 * 86_400 * 10**9}"
@@ -140,7 +140,7 @@ async def answered(broker, agent_id, action=ACTION_ID):
 
 async def test_results_go_a_day_after_their_end_is_on_record_and_no_others(running):
     async with running() as broker:
-        owner, investigator = await broker.connect(Role.BROKER), await broker.investigator()
+        owner, investigator = await broker.connect(Scope.SERVICES), await broker.investigator()
         first = await answered(broker, "a1")
         await answered(broker, "a2", OTHER_ID)
         await investigator.publish_acked(tally_subject(ACTION_ID, ALICE), tally(through=first), message_id="t")
@@ -161,7 +161,7 @@ async def test_results_go_a_day_after_their_end_is_on_record_and_no_others(runni
 )
 async def test_what_is_no_final_tally_of_an_action_purges_nothing(running, payload):
     async with running() as broker:
-        owner, investigator = await broker.connect(Role.BROKER), await broker.investigator()
+        owner, investigator = await broker.connect(Scope.SERVICES), await broker.investigator()
         await answered(broker, "a1")
         await investigator.publish_acked(tally_subject(ACTION_ID, ALICE), payload, message_id="t")
         assert await Housekeeper(owner).once(now=datetime.now(UTC) + timedelta(days=2)) == []

@@ -69,12 +69,6 @@ class _Template:
     subscriptions: int = _NO_LIMIT
 
 
-ENROL_REQUEST: Final = "mig.enrol.request"
-ENROL_ADMIN: Final = "mig.enrol.admin"
-_RECORD: Final = (subjects.ALL_TALLIES, subjects.ALL_STATEMENTS)
-"""What investigators record themselves; what they ask is recorded by the server."""
-_FORGET: Final = tuple(f"$JS.API.STREAM.MSG.DELETE.{stream}" for stream in (subjects.FACTS, subjects.HEARTBEATS))
-"""A host that is no more is taken out of the inventory; an agent that is there comes back with its next facts."""
 _INBOX: Final = "_INBOX.{{name()}}.>"
 _DIRECT_GET_ACTIONS: Final = f"$JS.API.DIRECT.GET.{subjects.ACTIONS}"
 _LEAF_GET_ACTIONS: Final = f"$JS.*.API.DIRECT.GET.{subjects.ACTIONS}"
@@ -87,6 +81,10 @@ _STREAMS: Final = (
     subjects.ALERTS,
     subjects.RECORDS,
 )
+_RECORD: Final = (subjects.ALL_TALLIES, subjects.ALL_STATEMENTS)
+"""What investigators record themselves; what they ask is recorded by the server."""
+_FORGET: Final = tuple(f"$JS.API.STREAM.MSG.DELETE.{stream}" for stream in (subjects.FACTS, subjects.HEARTBEATS))
+"""A host that is no more is taken out of the inventory; an agent that is there comes back with its next facts."""
 _ACKNOWLEDGE: Final = f"$JS.API.STREAM.MSG.DELETE.{subjects.ALERTS}"
 """An alert is acknowledged by taking it out of its stream: all consoles see the same, whoever did it."""
 
@@ -98,7 +96,7 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
             "mig.hb.{{name()}}",
             "mig.facts.{{name()}}",
             "mig.alert.{{name()}}.*",
-            ENROL_REQUEST,
+            subjects.ENROL_REQUEST,
             _DIRECT_GET_ACTIONS,
             _LEAF_GET_ACTIONS,
         ),
@@ -114,7 +112,7 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
     ),
     Scope.ENROL: _Template(
         account=Account.AGENTS,
-        publish=(ENROL_REQUEST,),
+        publish=(subjects.ENROL_REQUEST,),
         subscribe=(_INBOX,),
         payload_bytes=_MAX_ENROL_MESSAGE_BYTES,
         subscriptions=4,
@@ -124,11 +122,11 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
         publish=(
             subjects.ALL_ACTIONS,
             *_RECORD,
-            *_FORGET,
-            ENROL_ADMIN,
+            subjects.ENROL_ADMIN,
             *(f"$JS.API.DIRECT.GET.{stream}" for stream in _STREAMS),
             *(f"$JS.API.STREAM.INFO.{stream}" for stream in _STREAMS),
             _ACKNOWLEDGE,
+            *_FORGET,
         ),
         subscribe=(
             subjects.ALL_RESULTS,
@@ -142,8 +140,8 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
         account=Account.MIG,
         publish=("$JS.API.>", subjects.ALL_RECORDS),
         subscribe=(
-            ENROL_REQUEST,
-            ENROL_ADMIN,
+            subjects.ENROL_REQUEST,
+            subjects.ENROL_ADMIN,
             subjects.ALL_ACTIONS,
             subjects.ALL_RESULTS,
             subjects.ALL_HEARTBEATS,
@@ -189,7 +187,7 @@ _SERVICES: Final = (
     subjects.ALL_HEARTBEATS,
     subjects.ALL_FACTS,
     subjects.ALL_ALERTS,
-    ENROL_REQUEST,
+    subjects.ENROL_REQUEST,
     _DIRECT_GET_ACTIONS,
     _LEAF_GET_ACTIONS,
 )

@@ -95,7 +95,8 @@ async def _cancel(config: ConsoleConfig, wanted: _Wanted) -> int:
         if wanted.sign_only:
             print(signed.envelope.encode().decode())
             return 0
-        author.private_key()  # a person who is asked for its passphrase can still leave with Ctrl-C here
+        if signed.action is not None and wanted.follow_s:
+            author.key_for(signed.action.action)  # a person who is asked for its passphrase can still leave with Ctrl-C
         return await _send(signed, wanted, console)
 
 

@@ -82,7 +82,7 @@ class Asking:
 
         modules = [operation.module for operation in prepared.action.operations]
         audience = renderer(self.request.output, show=self.request.show, modules=modules)
-        self.author.refuse_unreadable(prepared.action, self.author.private_key())  # before anybody is connected to
+        self.author.refuse_unreadable(prepared.action)  # before anybody is connected to
         async with Investigator(author=self.author) as console:
             summary = await console.send(prepared, wait=self.request.wait).follow(audience, stop_event())
         if summary.interrupted:

@@ -20,7 +20,6 @@ from investigator.console.recording import Recorder
 from investigator.errors import Refused
 from investigator.pgp.signer import Signer
 from investigator.protocol.action import DEFAULT_LIFE_S, Action, Operation
-from investigator.protocol.sealing import public_sealing_key
 
 DEFAULT_TARGET: Final = "status='online'"
 
@@ -53,6 +52,17 @@ class Author:
         if self._private_key is None and self.config.sealing_key is not None:
             self._private_key = load_sealing_key(self.config.sealing_key, self.passphrase)
         return self._private_key
+
+    def key_for(self, action: Action) -> bytes | None:
+        """What opens this action's results; None where nothing here does, and then no passphrase is asked for.
+
+        Raises:
+            DeploymentError, BadInput: the key's file, or its passphrase.
+        """
+        own = self.sealto()
+        if own is None or action.sealto != base64.b64encode(own).decode():
+            return None
+        return self.private_key()
 
     def write(
         self,
@@ -105,23 +115,27 @@ class Author:
         """One more signature; raises as `sign`."""
         return sign_cancel(cancelling, self._signer())
 
-    def can_read(self, action: Action, private_key: bytes | None) -> bool:
-        """Whether the results that an action asks for can be opened with this key."""
-        own = None if private_key is None else base64.b64encode(public_sealing_key(private_key)).decode()
-        return action.sealto in (None, own)
+    def can_read(self, action: Action) -> bool:
+        """Whether the results that an action asks for can be opened here.
+
+        Raises:
+            DeploymentError, BadInput: the key's file, or its passphrase.
+        """
+        return action.sealto is None or self.key_for(action) is not None
 
     def recorder(self, broker: Broker) -> Recorder:
         """Who puts on record how this investigator's actions stand; it signs where nobody has to be asked."""
         signing = self.config.signer
         return Recorder(broker, by=signer_fingerprint(signing), signer=quiet_signer(signing, self.passphrase))
 
-    def refuse_unreadable(self, action: Action, private_key: bytes | None) -> None:
+    def refuse_unreadable(self, action: Action) -> None:
         """Whoever follows an action must be able to open its results: to all others every agent would seem silent.
 
         Raises:
             Refused: they are sealed to somebody else.
+            DeploymentError, BadInput: the key's file, or its passphrase.
         """
-        if not self.can_read(action, private_key):
+        if not self.can_read(action):
             owner = owners(read_people(self.config.people)).get(action.sealto or "", f"another key, {action.sealto}")
             raise Refused(
                 f"action {action.id}: its results are sealed to {owner}, and this console could not open them",

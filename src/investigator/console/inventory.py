@@ -37,6 +37,9 @@ class Beat:
 
     told_s: int
     seen_s: float
+    """By the broker's clock, or this console's."""
+    stopped: bool = False
+    """Whether it said that it stops."""
 
     @property
     def floor_s(self) -> float:
@@ -50,6 +53,8 @@ class Host:
 
     facts: Facts
     facts_seen: datetime
+    beat: Beat | None = None
+    """Its newest heartbeat, which may be known from earlier; facts prove no life: whoever has them can send them again."""
     heartbeat: Heartbeat | None = None
     heartbeat_seen: datetime | None = None
 
@@ -65,18 +70,13 @@ class Host:
 
     @property
     def last_seen(self) -> datetime:
-        """When the broker last stored a word of it, by the broker's clock."""
-        return max(self.facts_seen, self.heartbeat_seen or self.facts_seen)
+        """When the broker first stored its newest heartbeat, by the broker's clock; its facts, where none is known."""
+        return self.facts_seen if self.beat is None else utc(self.beat.seen_s)
 
     @property
     def stopped(self) -> bool:
         """Whether its last word was that it stops."""
-        return (
-            self.heartbeat is not None
-            and self.heartbeat.x
-            and self.heartbeat_seen is not None
-            and self.heartbeat_seen >= self.facts_seen
-        )
+        return self.beat is not None and self.beat.stopped
 
     @property
     def clock_off_s(self) -> int:
@@ -140,7 +140,7 @@ class Inventory:
             return
         known = self.hosts.get(agent)
         if known is None:
-            self.hosts[agent] = Host(facts, seen)
+            self.hosts[agent] = Host(facts, seen, self.beats.get(agent))
         else:
             known.facts, known.facts_seen = facts, seen
 
@@ -162,7 +162,7 @@ class Inventory:
 
     def _take(self, host: Host, heartbeat: Heartbeat, seen: datetime) -> bool:
         """Only what is newer by the agent's own clock: a broker that plays old ones back makes nobody look alive."""
-        known, new = self.beats.get(host.id), Beat(heartbeat.t, seen.timestamp())
+        known, new = self.beats.get(host.id), Beat(heartbeat.t, seen.timestamp(), heartbeat.x)
         if known is not None and heartbeat.t < known.floor_s:
             if host.id not in self.set_back:
                 self._drop(
@@ -172,17 +172,12 @@ class Inventory:
             self.set_back.add(host.id)
             return False
         if known is not None and heartbeat.t == known.told_s:
-            if host.heartbeat is not None and _news(heartbeat) <= _news(host.heartbeat):
+            if host.heartbeat is not None and (heartbeat == host.heartbeat or heartbeat.n < host.heartbeat.n):
                 return False
-            new = Beat(heartbeat.t, min(new.seen_s, known.seen_s))
-        self.beats[host.id] = new
+            new = Beat(heartbeat.t, min(new.seen_s, known.seen_s), heartbeat.x)
+        host.beat = self.beats[host.id] = new
         host.heartbeat, host.heartbeat_seen = heartbeat, utc(new.seen_s)
         return True
-
-
-def _news(heartbeat: Heartbeat) -> tuple[bool, int, int]:
-    """What tells two heartbeats of one second apart."""
-    return heartbeat.x, heartbeat.n, heartbeat.s
 
 
 async def load_inventory(broker: Broker, beats: Mapping[str, Beat] | None = None) -> Inventory:

@@ -189,12 +189,15 @@ class Investigator:
         """Follow an action that is signed already: `dispatch.prepare` reads its envelope."""
         return self._investigation(prepared.action, lambda: prepared, wait=wait)
 
-    async def results(self, action: str, *, follow: bool = False) -> Investigation:
-        """An action's answers again, later or elsewhere.
+    async def results(
+        self, action: str, *, follow: bool = False, key: Callable[[Action], bytes | None] | None = None
+    ) -> Investigation:
+        """An action's answers again, later or elsewhere; `sealed` in the summary counts those that nothing here opens.
 
         Args:
             action: its id, the start of one, or `last`, the last one that was asked from here.
             follow: stay until the action expires, also for agents that are away.
+            key: gives the private key that opens them, where it is not this console's own.
 
         Raises:
             BadInput: there is none, or several.
@@ -205,13 +208,12 @@ class Investigator:
         asked = await find_asked(action, self._store, self._broker, own=own)
 
         async def tell(prepared: Prepared, audience: Audience, stop: asyncio.Event) -> Summary:
-            key = await asyncio.to_thread(self._author.private_key)
             return await follow_results(
                 asked,
                 self._broker,
                 self._store,
                 audience,
-                private_key=key if self._author.can_read(prepared.action, key) else None,
+                private_key=await asyncio.to_thread(key or self._author.key_for, prepared.action),
                 follow=follow,
                 stop=stop,
                 recorder=self._author.recorder(self._broker),
@@ -288,13 +290,12 @@ class Investigator:
 
         `started` is called once it is published and followed, `stop` ends the following.
         """
-        key = await asyncio.to_thread(self._author.private_key) if signed.action is not None and follow_s else None
         unfollowed = ""
         if signed.action is None:
             unfollowed = "the action is not known here, so nobody can say who ran it"
         elif not follow_s:
             unfollowed = "nobody asked to wait for it"
-        elif not self._author.can_read(signed.action.action, key):
+        elif not await asyncio.to_thread(self._author.can_read, signed.action.action):
             unfollowed = "its results are sealed to another console, which hears how its agents end"
         if signed.action is None or unfollowed:
             await publish_cancel(signed, self._broker, now_s=time.time())
@@ -305,7 +306,7 @@ class Investigator:
             self._broker,
             self._store,
             audience or Unmoved(self._warn),
-            private_key=key,
+            private_key=self._author.key_for(signed.action.action),
             started=started,
             follow_s=follow_s,
             stop=stop or asyncio.Event(),
@@ -318,14 +319,13 @@ class Investigator:
 
     def _investigation(self, action: Action, prepare: Callable[[], Prepared], *, wait: bool) -> Investigation:
         async def follow(prepared: Prepared, audience: Audience, stop: asyncio.Event) -> Summary:
-            key = await asyncio.to_thread(self._author.private_key)
-            self._author.refuse_unreadable(prepared.action, key)
+            await asyncio.to_thread(self._author.refuse_unreadable, prepared.action)
             return await investigate(
                 prepared,
                 self._broker,
                 self._store,
                 audience,
-                private_key=key,
+                private_key=self._author.key_for(prepared.action),
                 wait=wait,
                 stop=stop,
                 recorder=self._author.recorder(self._broker),

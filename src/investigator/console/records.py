@@ -100,14 +100,13 @@ def entries(records: Iterable[Record]) -> tuple[list[Entry], int]:
 
 
 def _add_action(known: dict[str, Entry], envelope: Envelope, record: Record) -> None:
-    entry = known.get(envelope.digest)
-    if entry is None:
-        prepared = prepare(envelope)
-        if prepared.action.id != record.action:
-            raise BadInput("an action under another id than its subject names")
-        entry = known[envelope.digest] = Entry(prepared, record.stored_s)
+    entry = known.get(envelope.digest) or Entry(prepare(envelope), record.stored_s)
+    if entry.id != record.action:
+        raise BadInput("an action under another id than its subject names")
+    known[envelope.digest] = entry
     if len(envelope.pgpsignatures) > len(entry.prepared.envelope.pgpsignatures):
         entry.prepared = Prepared(entry.prepared.action, entry.prepared.condition, entry.prepared.routes, envelope)
+    entry.asked_s = min(entry.asked_s, record.stored_s)
     entry.envelopes.setdefault("\n".join(envelope.pgpsignatures), envelope)
 
 

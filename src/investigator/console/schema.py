@@ -39,7 +39,9 @@ _RECORDS: Final = (
     """CREATE TABLE records (
         id TEXT PRIMARY KEY, kind TEXT NOT NULL, action TEXT NOT NULL, payload BLOB NOT NULL, stored_s REAL NOT NULL)""",
     "CREATE INDEX records_of_action ON records (action)",
-    "CREATE TABLE beats (agent TEXT PRIMARY KEY, told_s INTEGER NOT NULL, seen_s REAL NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE beats (
+        agent TEXT PRIMARY KEY, told_s INTEGER NOT NULL, seen_s REAL NOT NULL,
+        stopped INTEGER NOT NULL) WITHOUT ROWID""",
     "CREATE TABLE read_up_to (stream TEXT PRIMARY KEY, made TEXT NOT NULL, sequence INTEGER NOT NULL) WITHOUT ROWID",
 )
 VERSIONS: Final[Sequence[Sequence[str]]] = (_FIRST, _RECORDS)

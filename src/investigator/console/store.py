@@ -174,14 +174,14 @@ class Store:
 
     async def beats(self) -> dict[str, Beat]:
         """The newest heartbeat that was heard of each agent, by its own clock."""
-        rows = await self._read("SELECT agent, told_s, seen_s FROM beats")
-        return {str(agent): Beat(told_s, seen_s) for agent, told_s, seen_s in rows}
+        rows = await self._read("SELECT agent, told_s, seen_s, stopped FROM beats")
+        return {str(agent): Beat(told_s, seen_s, bool(stopped)) for agent, told_s, seen_s, stopped in rows}
 
     async def keep_beats(self, beats: Mapping[str, Beat]) -> None:
         """Keep these."""
         await self._write(
-            "INSERT OR REPLACE INTO beats VALUES (?, ?, ?)",
-            [(agent, beat.told_s, beat.seen_s) for agent, beat in beats.items()],
+            "INSERT OR REPLACE INTO beats VALUES (?, ?, ?, ?)",
+            [(agent, beat.told_s, beat.seen_s, beat.stopped) for agent, beat in beats.items()],
         )
 
     async def forget_beats(self, agent: str) -> None:

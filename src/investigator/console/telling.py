@@ -1,8 +1,10 @@
 """An investigation as an iterator instead of calls: for programs that ask in a loop.
 
-told = Outcomes(lambda audience: follow_results(asked, broker, store, audience, private_key=key, follow=True, stop=stop))
-async for one in told: …
-told.over       # the Summary
+    told = Outcomes(lambda audience: follow_results(asked, broker, store, audience, private_key=key, follow=True, stop=stop))
+    async for one in told: …
+    told.over       # the Summary
+
+Who may leave early does so within `contextlib.aclosing(aiter(told))`, which ends the work before the broker is closed.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from investigator.console.audience import Audience, Summary
     from investigator.protocol.action import Action
@@ -42,7 +44,7 @@ class Outcomes:
     """How it ended, once the iteration is over."""
     _told: asyncio.Queue[Told | None] = field(default_factory=asyncio.Queue)
 
-    async def __aiter__(self) -> AsyncIterator[Told]:
+    async def __aiter__(self) -> AsyncGenerator[Told, None]:
         """Each agent once, when it is final; the work's own errors come last. Who leaves early ends the work."""
         task = asyncio.ensure_future(self.work(self))
         task.add_done_callback(lambda _: self._told.put_nowait(None))

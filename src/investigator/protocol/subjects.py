@@ -30,6 +30,11 @@ ALL_ACTION_RECORDS: Final = "mig.record.action.>"
 ALL_TALLIES: Final = "mig.record.tally.*.*"
 ALL_STATEMENTS: Final = "mig.record.statement.*"
 
+ENROL_REQUEST: Final = "mig.enrol.request"
+"""Where whoever has no credentials of their own asks for some, and agents for new ones."""
+ENROL_ADMIN: Final = "mig.enrol.admin"
+"""Where investigators tell the enrolment what they decided."""
+
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ENCODED: Final = "_b32_"
 _MAX_ENCODED_CHARACTERS: Final = 128
