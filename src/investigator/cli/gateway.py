@@ -149,18 +149,18 @@ def _show(document: bytes) -> None:
 
 
 def _as_error(message: str, code: str, hint: str) -> InvestigatorError:
-    """The kind of error that leaves with the same exit code."""
-    kinds: list[type[InvestigatorError]] = [InvestigatorError]
-    for kind in kinds:
-        kinds.extend(kind.__subclasses__())
-    by_code = {kind.code: kind for kind in kinds if kind.exit_code}
-    exits: dict[int, type[InvestigatorError]] = {2: BadInput, 3: Refused, 4: BrokerError}
-    known = by_code.get(code)
-    made = exits.get(known.exit_code, InvestigatorError) if known is not None else Refused
-    return made(message, hint=hint)
+    """The kind of error that leaves with the same exit code: what was given, what was refused, or the gateway's own state."""
+    kinds: dict[str, type[InvestigatorError]] = {
+        **dict.fromkeys(("bad-input", "bad-target", "bad-parameters", "bad-regex"), BadInput),
+        **dict.fromkeys(("broker", "busy", "too-long", "too-slow", "stopping", "stream-full"), BrokerError),
+        **dict.fromkeys(("deployment", "internal"), InvestigatorError),
+    }
+    return kinds.get(code, Refused)(message, hint=hint)
 
 
 async def _serve(home: Path) -> None:
+    import math
+
     from investigator.broker.connection import connect
     from investigator.broker.credentials import Credentials
     from investigator.cli.signals import stop_event
@@ -171,7 +171,7 @@ async def _serve(home: Path) -> None:
     stop = stop_event()
     credentials = Credentials.load(config.broker.credentials)
     async with (
-        await connect(config.broker.url, credentials, name="gateway", give_up_after_s=None) as broker,
+        await connect(config.broker.url, credentials, name="gateway", give_up_after_s=math.inf) as broker,
         Store(home / STORE) as store,
     ):
         service = _service(home, config, broker, store)

@@ -7,6 +7,7 @@ script is told at once; agents decide all the same, each by itself.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,7 +20,7 @@ from investigator.broker.connection import Broker
 from investigator.broker.micro import Exchange
 from investigator.config import GatewayConfig
 from investigator.console.audience import Summary
-from investigator.console.cancelling import check_cancel, publish_cancel
+from investigator.console.cancelling import Cancelling, check_cancel, publish_cancel
 from investigator.console.collect import Relay
 from investigator.console.condition import compile_target
 from investigator.console.dispatch import Prepared
@@ -30,14 +31,17 @@ from investigator.console.records import Signatures
 from investigator.console.relaying import Relaying
 from investigator.console.render_records import document
 from investigator.console.results import find_asked, follow_results
-from investigator.console.rules import Judged, Rules, judge_signatures, load_rules
+from investigator.console.rules import Rules, judge_signatures, load_rules
 from investigator.console.signed_file import check_content
 from investigator.console.store import Store
 from investigator.console.verdict import known_names
-from investigator.errors import Refused
+from investigator.errors import BadInput, Refused
 from investigator.protocol import acl, api
 from investigator.protocol.action import utc
+from investigator.protocol.cancel import CancelEnvelope, decode_cancel_envelope
 from investigator.protocol.envelope import Envelope
+from investigator.protocol.kinds import CANCEL, claimed_kind
+from investigator.protocol.subjects import ACTIONS
 
 
 class BadSignature(Refused):
@@ -50,6 +54,12 @@ class NotEnough(Refused):
     """Those who signed may not ask this."""
 
     code = "permission"
+
+
+class AlreadyCancelled(Refused):
+    """Somebody who may has stopped this action."""
+
+    code = "cancelled"
 
 
 class WrongSealto(Refused):
@@ -82,10 +92,11 @@ class Gateway:
 
         Raises:
             BadInput: no request, or no action that can run; `BadTarget` likewise.
-            Refused: `signature`, `permission`, `sealto`, or its condition is not its target's.
+            Refused: `signature`, `permission`, `sealto`, `cancelled`, or its condition is not its target's.
         """
         request = api.read_request(exchange.data, api.Run)
         prepared = await asyncio.to_thread(self._admitted, request)
+        await self._refuse_cancelled(prepared)
 
         async def follow(passing: Relaying) -> Summary:
             return await investigate(
@@ -166,8 +177,7 @@ class Gateway:
             Refused: `signature`, `permission`.
         """
         request = api.read_request(exchange.data, api.Cancel)
-        cancelling = check_cancel(request.envelope, now_s=time.time())
-        await asyncio.to_thread(self._may_cancel, request.envelope, cancelling.action)
+        cancelling = await asyncio.to_thread(self._may_cancel, request.envelope)
         await publish_cancel(cancelling, self.broker, now_s=time.time())
         told = api.Cancelled(action=cancelling.cancel.id, digest=cancelling.cancel.digest)
         await exchange.send(api.encode(told))
@@ -176,14 +186,17 @@ class Gateway:
         return load_rules(self.home, acl=self.config.acl, keyring=self.config.keyring)
 
     def _admitted(self, request: api.Run) -> Prepared:
-        """An action that agents with these rules take, whose results go where the script says."""
-        now_s, envelope = time.time(), request.envelope
-        rules = self._rules()
+        """An action that agents with these rules take, whose results go where the script says.
+
+        Who signed it comes first: nothing else of what a stranger wrote is looked into.
+        """
+        now_s, envelope, rules = time.time(), request.envelope, self._rules()
+        signers = _signers(envelope, rules, now_s)
         prepared = check_content(envelope, now_s=now_s)
         action = prepared.action
-        judged = _signed(envelope, [operation.module for operation in action.operations], rules, now_s)
-        if judged.shortages:
-            raise NotEnough(f"action {action.id}: {'; '.join(map(str, judged.shortages))}")
+        shortages = rules.acl.shortages([operation.module for operation in action.operations], signers)
+        if shortages:
+            raise NotEnough(f"action {action.id}: {'; '.join(map(str, shortages))}")
         if request.sealto != (action.sealto or api.NONE):
             raise WrongSealto(
                 f"action {action.id}: the request says {request.sealto[:60]!r}, the signed action {action.sealto or api.NONE!r}",
@@ -191,28 +204,42 @@ class Gateway:
             )
         return prepared
 
-    def _may_cancel(self, envelope: Envelope, action: Prepared | None) -> None:
+    def _may_cancel(self, envelope: CancelEnvelope) -> Cancelling:
         """By one who signed the action and has weight for it, or by the weight for `cancel`: as agents judge it."""
         now_s, rules = time.time(), self._rules()
-        judged = _signed(envelope, [acl.CANCEL], rules, now_s)
-        if not judged.shortages:
-            return
-        if action is not None:
-            modules = [operation.module for operation in action.action.operations]
-            both = _signed(action.envelope, modules, rules, now_s).signers & judged.signers
-            if any(rules.acl.weigh(module, both).got for module in modules):
-                return
-        raise NotEnough(f"the cancel: {'; '.join(map(str, judged.shortages))}")
+        signers = _signers(envelope, rules, now_s)
+        cancelling = check_cancel(envelope, now_s=now_s)
+        shortages = rules.acl.shortages([acl.CANCEL], signers)
+        if shortages and cancelling.action is not None:
+            both = signers & _signers(cancelling.action.envelope, rules, now_s)
+            if any(rules.acl.weigh(operation.module, both).got for operation in cancelling.action.action.operations):
+                return cancelling
+        if shortages:
+            raise NotEnough(f"the cancel: {'; '.join(map(str, shortages))}")
+        return cancelling
+
+    async def _refuse_cancelled(self, prepared: Prepared) -> None:
+        """Published again, an action would hide its own cancel from agents that are away: the last word of a subject counts."""
+        async for stored in self.broker.batch_get(ACTIONS, subjects=prepared.subjects):
+            if claimed_kind(stored.data) != CANCEL:
+                continue
+            cancelled = ""
+            with contextlib.suppress(BadInput, Refused):  # nobody's cancel stops nothing
+                envelope = decode_cancel_envelope(stored.data)
+                cancelling = await asyncio.to_thread(self._may_cancel, envelope)
+                cancelled = cancelling.cancel.digest
+            if cancelled == prepared.envelope.digest:
+                raise AlreadyCancelled(f"action {prepared.action.id} was cancelled", hint="`results` has what came.")
 
 
-def _signed(envelope: Envelope, modules: list[str], rules: Rules, now_s: float) -> Judged:
+def _signers(envelope: Envelope, rules: Rules, now_s: float) -> frozenset[str]:
     """Who signed it.
 
     Raises:
         BadSignature: nobody who is known here.
     """
     texts = [(f"signature {number}", text) for number, text in enumerate(envelope.pgpsignatures, start=1)]
-    judged = judge_signatures(envelope.signed_bytes, texts, modules, rules, now_s=now_s)
+    judged = judge_signatures(envelope.signed_bytes, texts, (), rules, now_s=now_s)
     if not judged.good:
         raise BadSignature("; ".join(f"{place}: {why}" for place, why in judged.bad) or "it is not signed")
-    return judged
+    return judged.signers
