@@ -183,7 +183,12 @@ async def simulate_agents(home: Path, agents: int, pipe: Connection) -> None:
         with AgentState(None) as state:
             agent = Agent(config, state, trust, runner, name=f"sim-{number:05}", gather=gather)
             broker = await connect(
-                config.broker.url, credentials, name=agent.id, inbox=f"_INBOX.{agent.id}", on_state=agent.notice
+                config.broker.url,
+                credentials,
+                name=agent.id,
+                tls=config.broker.tls,
+                inbox=f"_INBOX.{agent.id}",
+                on_state=agent.notice,
             )
             async with broker:
                 await agent.run(broker, ready=ready)

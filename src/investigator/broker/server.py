@@ -15,12 +15,15 @@ import orjson
 from investigator.broker import binary, guardian
 from investigator.broker.credentials import USERS_FILE, Credentials, Role, accounts, load_users
 from investigator.broker.server_log import ServerLog
-from investigator.errors import BrokerError, DeploymentError
+from investigator.broker.tls import ENCRYPTED, PLAIN
+from investigator.errors import BrokerError, DeploymentError, InvestigatorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
+
+    from investigator.broker.server_tls import ServerTls
 
 DEFAULT_PORT: Final = 4222
 WILDCARDS: Final = ("0.0.0.0", "::", "")
@@ -43,6 +46,7 @@ class EmbeddedServer:
         *,
         host: str = "127.0.0.1",
         port: int = DEFAULT_PORT,
+        tls: ServerTls | None = None,
         sync_always: bool = True,
         max_payload_bytes: int = 2 * _MIB,
         max_store_bytes: int = 20 << 30,
@@ -56,6 +60,7 @@ class EmbeddedServer:
             folder: where configuration, store and logs are; created if need be, mode 0700.
             host: the address to listen on.
             port: 0 takes a free one, which `url` tells after the start.
+            tls: without it, plain text, which agents and consoles take on loopback only.
             sync_always: fsync each message before it is acknowledged; without, a power loss can take two minutes.
             max_payload_bytes: the largest message, headers included, that a connection may send.
             max_store_bytes: the most that all streams together may hold.
@@ -69,6 +74,7 @@ class EmbeddedServer:
         self.notices: list[str] = []
         """What was met and put right at the start, one line each: a server that a killed parent had left."""
         self._host = host
+        self.tls = tls
         self._sync_always = sync_always
         self._max_payload_bytes = max_payload_bytes
         self._max_store_bytes = max_store_bytes
@@ -84,9 +90,10 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """Where this machine reaches it, `nats://host:port`."""
+        """Where this machine reaches it, `tls://host:port`; `nats://` without TLS."""
         host = "127.0.0.1" if self._host in WILDCARDS else self._host
-        return f"nats://[{host}]:{self.port}" if ":" in host else f"nats://{host}:{self.port}"
+        scheme = PLAIN if self.tls is None else ENCRYPTED
+        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -119,13 +126,15 @@ class EmbeddedServer:
             self._lock = _lock(self.folder / "lock")
             await self._end_leftover()
             self._clear_ports_files()
+            if self.tls is not None:
+                self.notices += self.tls.prepare()
             self._asked_port = self.port  # a reloaded configuration must say what the one at the start said
             self._write_configuration()
             self._log.begin_here()
         except OSError as error:
             self._unlock()
             raise DeploymentError(f"broker folder {error.filename or self.folder}: {error.strerror}") from None
-        except DeploymentError:
+        except InvestigatorError:
             self._unlock()
             raise
         try:
@@ -155,7 +164,8 @@ class EmbeddedServer:
         """Return only by an exception: when the server has ended without being asked to.
 
         Meanwhile a changed users.json takes effect within a second: who was added may come in, who was removed is
-        disconnected. A broken one is told, and changes nothing.
+        disconnected. A broken one is told, and changes nothing. So does a certificate that was renewed here when its
+        time came, or changed by others; connections that are open stay.
 
         Args:
             on_error: told meanwhile, within a second, what the server could not do (a full disk, above all).
@@ -170,11 +180,12 @@ class EmbeddedServer:
             await asyncio.wait({self._ended}, timeout=_READ_LOG_EVERY_S)
             if self._ended.done():
                 break
-            problem, notice = self._take_changed_users()
-            if on_notice is not None and notice:
-                on_notice(notice)
+            taken = [self._take_changed_users(), self._keep_certificate()]
+            if on_notice is not None:
+                for notice in filter(None, (notice for _, notice in taken)):
+                    on_notice(notice)
             if on_error is not None:
-                for line in [*([problem] if problem else []), *self._log.new_errors()]:
+                for line in [*filter(None, (problem for problem, _ in taken)), *self._log.new_errors()]:
                     on_error(line)
         raise self._why_it_ended()
 
@@ -187,14 +198,27 @@ class EmbeddedServer:
         try:
             users = load_users(self.folder)
             self._write_configuration()
-            if not hasattr(signal, "SIGHUP"):  # Windows
-                return "", "users.json changed; it takes effect when the broker is started again"
-            os.kill(int((self._run / "pid").read_text()), signal.SIGHUP)
+            later = self._reload()
         except DeploymentError as error:
             return f"{error}; the users stay as they were", ""
         except (OSError, ValueError) as error:
             return f"changed users did not take effect: {error}", ""
-        return "", f"users changed: {', '.join(['investigator', *users.people])} may come in"
+        return "", f"users changed: {', '.join(['investigator', *users.people])} may come in{later}"
+
+    def _keep_certificate(self) -> tuple[str, str]:
+        """Renew the certificate if it is time; returns what is wrong with it, and what was done."""
+        try:
+            notice = self.tls.keep() if self.tls is not None else ""
+            return "", f"{notice}{self._reload()}" if notice else ""
+        except (DeploymentError, OSError, ValueError) as error:
+            return f"{error}; the certificate stays as it was", ""
+
+    def _reload(self) -> str:
+        """Have the server read its configuration again; returns what to say where it cannot while it runs."""
+        if not hasattr(signal, "SIGHUP"):  # Windows
+            return "; it takes effect when the broker is started again"
+        os.kill(int((self._run / "pid").read_text()), signal.SIGHUP)
+        return ""
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -247,6 +271,7 @@ class EmbeddedServer:
                 "max_file": self._max_store_bytes,
                 **({"sync_interval": "always"} if self._sync_always else {}),
             },
+            **({"tls": self.tls.settings()} if self.tls is not None else {}),
             # A thousand agents that come back at once sign their nonces on slow hosts.
             "authorization": {"timeout": 10},
             "system_account": "SYS",

@@ -26,17 +26,24 @@ async def _serve(home: Path) -> None:
     from investigator.broker.connection import connect
     from investigator.broker.credentials import Credentials
     from investigator.broker.server import EmbeddedServer
+    from investigator.broker.server_tls import server_tls
     from investigator.broker.streams import ensure_streams
     from investigator.cli.signals import stop_event
     from investigator.config import load_broker
 
     config = load_broker(home)
     stop = stop_event()
-    server = EmbeddedServer(config.store, host=config.host, port=config.port, sync_always=config.sync_always)
+    tls = server_tls(config)
+    server = EmbeddedServer(config.store, host=config.host, port=config.port, tls=tls, sync_always=config.sync_always)
     async with server:
         credentials = Credentials.load(config.credentials)
         link = await connect(
-            server.url, credentials, name="broker", inbox=f"_INBOX.{credentials.name}", give_up_after_s=10
+            server.url,
+            credentials,
+            name="broker",
+            tls=tls.as_client() if tls is not None else None,
+            inbox=f"_INBOX.{credentials.name}",
+            give_up_after_s=10,
         )
         try:
             changes = await ensure_streams(link)
