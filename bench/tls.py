@@ -13,9 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from investigator.broker import certificates, credentials
+from investigator.broker import certificates, operator
 from investigator.broker.connection import connect
-from investigator.broker.credentials import Role
+from investigator.broker.credentials import Credentials
 from investigator.broker.server import EmbeddedServer
 from investigator.broker.server_tls import ServerTls
 
@@ -27,19 +27,17 @@ ROUND_TRIPS = 500
 async def connects_per_s(server: EmbeddedServer, number: int) -> float:
     """Connections that are made, let in and subscribed, some at a time."""
     turn = asyncio.Semaphore(AT_ONCE)
-    user = server.credentials(Role.AGENTS)
+    user = Credentials.load(server.folder / "enrol.creds")
     tls = server.tls.as_client() if server.tls is not None else None
 
-    async def one(index: int) -> None:
+    async def one() -> None:
         async with turn:
-            broker = await connect(
-                server.url, user, name="bench", inbox=f"_INBOX.b{index}", tls=tls, give_up_after_s=60
-            )
+            broker = await connect(server.url, user, name="bench", tls=tls, give_up_after_s=60)
         opened.append(broker)
 
     opened: list[object] = []
     began = time.perf_counter()
-    await asyncio.gather(*map(one, range(number)))
+    await asyncio.gather(*(one() for _ in range(number)))
     took_s = time.perf_counter() - began
     await asyncio.gather(*(broker.close() for broker in opened))  # type: ignore[attr-defined]  # Brokers
     return number / took_s
@@ -48,7 +46,7 @@ async def connects_per_s(server: EmbeddedServer, number: int) -> float:
 async def round_trip_us(server: EmbeddedServer) -> float:
     tls = server.tls.as_client() if server.tls is not None else None
     async with await connect(
-        server.url, server.credentials(Role.AGENTS), name="bench", inbox="_INBOX.b", tls=tls
+        server.url, Credentials.load(server.folder / "enrol.creds"), name="bench", tls=tls
     ) as broker:
         began = time.perf_counter()
         for _ in range(ROUND_TRIPS):
@@ -59,7 +57,7 @@ async def round_trip_us(server: EmbeddedServer) -> float:
 async def main(number: int) -> None:
     with tempfile.TemporaryDirectory(prefix="investigator-bench-") as scratch:
         folder = Path(scratch)
-        credentials.create(folder)
+        operator.create(folder, now_s=int(time.time()))
         certificates.make_authority(folder, name="bench", now_s=time.time())
         encrypted = ServerTls.of_deployment(folder, names=())
         best: dict[str, list[float]] = {"plain": [0.0, 1e9], "TLS": [0.0, 1e9]}

@@ -115,7 +115,7 @@ class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 4222
     store: Path = Path("broker")
     credentials: Path
-    """The investigator's, to make the streams with."""
+    """The services', to make the streams with."""
     sync_always: bool = True
     """Whether a result is on the disk before it is acknowledged; `false` is faster and loses seconds at a power cut."""
     tls: BrokerTls | None = None

@@ -11,11 +11,12 @@ import pytest
 from investigator.broker import certificates
 from investigator.broker.certificates import CA, SERVER, SERVER_DAYS, make_authority, make_client, make_server
 from investigator.broker.connection import State, connect
-from investigator.broker.credentials import Credentials, Role
+from investigator.broker.credentials import Credentials
 from investigator.broker.server import EmbeddedServer
 from investigator.broker.server_tls import ServerTls
 from investigator.broker.tls import ClientTls
 from investigator.errors import BrokerError, DeploymentError
+from real_broker import minted
 
 ANYONE = Credentials.generate("anyone")
 DAY_S = 86400
@@ -48,7 +49,7 @@ def pinned(folder):
 async def refused(server, **options):
     """Why a connection does not come about."""
     with pytest.raises(BrokerError) as caught:
-        async with await connect(server.url, server.credentials(Role.AGENTS), name="a", give_up_after_s=1, **options):
+        async with await connect(server.url, minted(server.folder, "a1"), name="a", give_up_after_s=1, **options):
             pass
     return str(caught.value)
 
@@ -58,9 +59,9 @@ async def test_who_pins_the_ca_is_connected_and_what_is_sent_is_tls_1_3_from_the
         between = wire(server.url.replace("tls://", "nats://"))
         async with between:
             url = between.url.replace("nats://", "tls://")
-            heard = []
+            heard: list[bytes] = []
             between.heard = heard.append
-            async with await connect(url, server.credentials(Role.AGENTS), name="a", tls=pinned(authority)) as broker:
+            async with await connect(url, minted(server.folder, "a1"), name="a", tls=pinned(authority)) as broker:
                 await broker.flush()
                 assert certificates.describe_der(broker.peer().certificate).hosts == ("localhost", "127.0.0.1", "::1")
             said = b"".join(heard)
@@ -88,7 +89,7 @@ async def test_a_certificate_of_another_host_is_refused_by_its_name(authority):
         authority, port=0, host="127.0.0.2", tls=tls_of(authority, names=["127.0.0.2"])
     ) as server:
         assert server.notices[-1].startswith("renewed the certificate (it was not for 127.0.0.2)")
-        async with await connect(server.url, server.credentials(Role.AGENTS), name="a", tls=pinned(authority)):
+        async with await connect(server.url, minted(server.folder, "a1"), name="a", tls=pinned(authority)):
             pass
 
 
@@ -165,7 +166,7 @@ async def test_the_certificate_is_renewed_while_the_broker_runs_and_connections_
     clock, states, notices = SimpleNamespace(now_s=time.time() - half_s), hear(), hear()
     tls = tls_of(authority, now_s=lambda: clock.now_s)
     async with EmbeddedServer(authority, port=0, tls=tls) as server:
-        user = server.credentials(Role.AGENTS)
+        user = minted(server.folder, "a1")
         watching = asyncio.create_task(server.wait(on_notice=notices))
         async with await connect(server.url, user, name="old", tls=pinned(authority), on_state=states) as old:
             before = old.peer().certificate
@@ -189,7 +190,7 @@ async def test_ones_own_files_are_used_and_taken_anew_when_they_change(broker_fo
     files = ServerTls(other / SERVER, other / "server.key", other / CA)
     async with EmbeddedServer(broker_folder, port=0, tls=files) as server:
         watching = asyncio.create_task(server.wait(on_notice=notices, on_error=problems))
-        user = server.credentials(Role.AGENTS)
+        user = minted(server.folder, "a1")
         async with await connect(server.url, user, name="a", tls=pinned(other)) as broker:
             first = broker.peer().certificate
         certificate = (other / SERVER).read_bytes()
@@ -227,10 +228,10 @@ async def test_a_broker_that_asks_for_a_certificate_takes_those_of_its_ca_only(a
     asking = tls_of(authority, verify=True)
     async with EmbeddedServer(authority, port=0, tls=asking) as server:
         mine = ClientTls(authority / CA, *client(tmp_path, authority))
-        async with await connect(server.url, server.credentials(Role.AGENTS), name="a", tls=mine) as broker:
+        async with await connect(server.url, minted(server.folder, "a1"), name="a", tls=mine) as broker:
             await broker.flush()
         async with await connect(
-            server.url, server.credentials(Role.BROKER), name="b", tls=asking.as_client()
+            server.url, Credentials.load(authority / "services.creds"), name="b", tls=asking.as_client()
         ) as broker:
             await broker.flush()
         assert "it asks for a certificate of ours" in await refused(server, tls=pinned(authority))
@@ -245,7 +246,7 @@ async def test_a_host_takes_another_ca_with_its_next_connection(authority, other
     bundle.write_bytes((authority / CA).read_bytes())
     server = EmbeddedServer(authority, port=0, tls=tls_of(authority))
     async with server:
-        user = server.credentials(Role.AGENTS)
+        user = minted(server.folder, "a1")
         async with await connect(server.url, user, name="a", tls=ClientTls(bundle), on_state=states):
             bundle.write_bytes((authority / CA).read_bytes() + (other / CA).read_bytes())
             await server.stop()
@@ -258,7 +259,7 @@ async def test_closing_says_nothing(authority, caplog):
     """asyncio warns of streams that nats-py made for TLS, at each close."""
     caplog.set_level(logging.DEBUG)
     async with EmbeddedServer(authority, port=0, tls=tls_of(authority)) as server:
-        user, tls = server.credentials(Role.AGENTS), pinned(authority)
+        user, tls = minted(server.folder, "a1"), pinned(authority)
         async with await connect(server.url, user, name="a", tls=tls, give_up_after_s=1):
             await server.stop()
     assert "eof_received" not in caplog.text
@@ -268,6 +269,6 @@ async def test_the_systems_own_authorities_are_never_loaded(authority, monkeypat
     monkeypatch.setattr("ssl.create_default_context", None)
     async with (
         EmbeddedServer(authority, port=0, tls=tls_of(authority)) as server,
-        await connect(server.url, server.credentials(Role.AGENTS), name="a", tls=pinned(authority)) as broker,
+        await connect(server.url, minted(server.folder, "a1"), name="a", tls=pinned(authority)) as broker,
     ):
         await broker.flush()

@@ -316,7 +316,7 @@ async def revoke(deployment: Deployment, person: Person) -> None:
 
 async def purge(deployment: Deployment) -> None:
     """The stream forgets everything, as after 30 days."""
-    credentials = Credentials.load(deployment.home / "broker" / "broker.nk")
+    credentials = Credentials.load(deployment.home / "broker" / "services.creds")
     address = load_console(deployment.home).broker
     broker = await connect(address.url, credentials, name="broker", tls=address.tls)
     try:

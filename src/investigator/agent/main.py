@@ -13,6 +13,7 @@ import msgspec
 
 from investigator.agent.facts import host_name
 from investigator.agent.limits import Limits
+from investigator.agent.own_credentials import own_credentials
 from investigator.agent.permissions import refuse_loose
 from investigator.agent.persistent import Persistence
 from investigator.agent.runner import Runner
@@ -21,6 +22,7 @@ from investigator.agent.state import AgentState
 from investigator.agent.trust import load_trust
 from investigator.broker.connection import connect
 from investigator.broker.credentials import Credentials
+from investigator.broker.scopes import MAX_AGENT_MESSAGE_BYTES
 from investigator.broker.tls import plain_text_notice
 from investigator.config import AGENT_FILE, AgentConfig, load_agent
 from investigator.printable import printable
@@ -54,8 +56,8 @@ async def serve(home: Path, *, name: str, tags: dict[str, str], state: Path | No
     notice = plain_text_notice(config.broker.url)
     if notice:
         logging.getLogger(__name__).warning("%s", notice)
-    credentials = Credentials.load(config.broker.credentials)
     with AgentState(state or home / "agents" / token(name)) as opened:
+        credentials = own_credentials(opened.folder, config.broker.credentials.parent, agent=opened.identity.id)
         async with Runner(_limits(config), mark=opened.identity.id, private=config.extraprivacymode) as runner:
             persistence = Persistence(runner, config, opened, name=name)
             agent = Agent(config, opened, trust, persistence, name=name, survey=persistence.survey)
@@ -74,9 +76,9 @@ async def _serve(agent: Agent, config: AgentConfig, credentials: Credentials) ->
         credentials,
         name=agent.id,
         tls=config.broker.tls,
-        inbox=f"_INBOX.{agent.id}",
         on_state=agent.notice,
         give_up_after_s=None,
+        max_message_bytes=MAX_AGENT_MESSAGE_BYTES,
     )
     try:
         broker = await connecting

@@ -101,6 +101,7 @@ async def connect(
     on_state: OnState | None = None,
     give_up_after_s: float | None = 5.0,
     ping_interval_s: float = 20.0,
+    max_message_bytes: int | None = None,
 ) -> Broker:
     """Connect to one of these servers, and stay connected until `close`.
 
@@ -114,6 +115,8 @@ async def connect(
         on_state: told when the connection comes and goes, in order.
         give_up_after_s: how long to try for the first connection; None: for ever. Later ones are tried for ever.
         ping_interval_s: a broker that is gone without a word is noticed within two of these.
+        max_message_bytes: what these credentials may send at most, headers included, where that is less than the server
+            takes: it does not tell, and ends the connection of who sends more.
 
     Raises:
         BrokerError: no server answered within `give_up_after_s`; at once for an address that is none.
@@ -131,6 +134,7 @@ async def connect(
         inbox=inbox or f"_INBOX.{credentials.name}",
         on_state=on_state,
         ping_interval_s=ping_interval_s,
+        max_message_bytes=max_message_bytes,
     )
     await broker.start(give_up_after_s)
     return broker
@@ -149,6 +153,7 @@ class Broker:
         inbox: str,
         on_state: OnState | None,
         ping_interval_s: float,
+        max_message_bytes: int | None,
     ) -> None:
         """Not connected yet: `connect` makes and starts it."""
         self.problem = ""
@@ -160,6 +165,7 @@ class Broker:
         self._inbox = inbox
         self._on_state = on_state
         self._ping_interval_s = ping_interval_s
+        self._max_message_bytes = max_message_bytes
         self._link: Link | None = None
         self._up = asyncio.Event()
         self._attempts = 0
@@ -429,6 +435,7 @@ class Broker:
                         name=self._name,
                         inbox=self._inbox,
                         ping_interval_s=self._ping_interval_s,
+                        max_message_bytes=self._max_message_bytes,
                         timeout_s=min(_ATTEMPT_WITHIN_S, max(0.5, ends - loop.time())),
                     )
             except BrokerError as error:

@@ -137,17 +137,26 @@ class Link(Client):
         self.lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         """Why this connection is over, as soon as it is."""
         self._credentials = credentials
-        self._public_nkey = credentials.public_key
         self._tls = tls
         self._socket = _Transport(self._ps, tls)
         self._on_denied = on_denied
         self._on_dropped = on_dropped
         self._questions: dict[str, _Question] = {}
         self._round_trips: set[asyncio.Future[bool]] = set()
+        self._max_message_bytes = 0
         self._answers = ""
         self._asked = 0
 
-    async def open(self, server: str, *, name: str, inbox: str, ping_interval_s: float, timeout_s: float) -> None:
+    async def open(
+        self,
+        server: str,
+        *,
+        name: str,
+        inbox: str,
+        ping_interval_s: float,
+        timeout_s: float,
+        max_message_bytes: int | None = None,
+    ) -> None:
         """Connect and prove who we are; on return the server has answered, and our inbox is subscribed.
 
         Raises:
@@ -164,10 +173,12 @@ class Link(Client):
                     ping_interval=ping_interval_s,  # type: ignore[arg-type]  # likewise
                     max_outstanding_pings=1,
                     signature_cb=self._credentials.sign,
+                    user_jwt_cb=self._credentials.jwt.encode,
                     inbox_prefix=inbox,
                     pending_size=0,  # what cannot be sent is an error, not a buffer
                 )
                 self._check_server()
+                self._max_message_bytes = min(self.max_payload, max_message_bytes or self.max_payload)
                 self._answers = f"{inbox}.{secrets.token_hex(16)}."
                 await self.subscribe(self._answers + "*", cb=self._take_answer)
                 await self.round_trip(timeout_s)
@@ -195,9 +206,9 @@ class Link(Client):
             MessageTooLargeError: with its headers it is more than the server takes, which would end the connection.
         """
         size = len(data) + _header_bytes(headers)
-        if size > self.max_payload:
+        if size > self._max_message_bytes:
             raise MessageTooLargeError(
-                f"a message of {size:,} bytes to {subject}; the broker takes {self.max_payload:,}"
+                f"a message of {size:,} bytes to {subject}; the broker takes {self._max_message_bytes:,}"
             )
         if not self.is_connected:
             raise nats.errors.ConnectionClosedError

@@ -7,13 +7,13 @@ import os
 import shutil
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 import orjson
 
-from investigator.broker import binary, guardian
-from investigator.broker.credentials import USERS_FILE, Credentials, Role, accounts, load_users
+from investigator.broker import binary, guardian, operator
 from investigator.broker.server_log import ServerLog
 from investigator.broker.tls import ENCRYPTED, PLAIN
 from investigator.errors import BrokerError, DeploymentError, InvestigatorError
@@ -36,7 +36,7 @@ _OWN_STDERR_PREFIX: Final = "nats-server: "
 class EmbeddedServer:
     """The nats-server of one deployment folder; `async with EmbeddedServer(folder)` starts and stops it.
 
-    `credentials.create` must have put `users.json` into the folder. The configuration is written anew at each start.
+    `operator.create` must have filled the folder. The configuration is written anew at each start.
     The event loop must run in a thread that lives as long as the server does (see `guardian`).
     """
 
@@ -84,7 +84,7 @@ class EmbeddedServer:
         self._process: asyncio.subprocess.Process | None = None
         self._ended: asyncio.Task[int] | None = None
         self._lock: int | None = None
-        self._users_stamp: tuple[int, ...] = ()
+        self._accounts_stamp: tuple[tuple[int, ...], ...] = ()
         self._log = ServerLog(folder / "nats-server.log")
         self._watched = sys.platform != "linux"
 
@@ -106,14 +106,6 @@ class EmbeddedServer:
             raise BrokerError("the broker is not running")
         return self._process.pid
 
-    def credentials(self, role: Role) -> Credentials:
-        """One of the deployment's users, from the file that `credentials.create` made.
-
-        Raises:
-            DeploymentError: the file is not there.
-        """
-        return Credentials.load(self.folder / f"{role}.nk")
-
     async def start(self) -> None:
         """Start, and return when it accepts connections.
 
@@ -126,6 +118,7 @@ class EmbeddedServer:
             self._lock = _lock(self.folder / "lock")
             await self._end_leftover()
             self._clear_ports_files()
+            self.notices += operator.bring_up_to_date(self.folder, now_s=int(time.time()))
             if self.tls is not None:
                 self.notices += self.tls.prepare()
             self._asked_port = self.port  # a reloaded configuration must say what the one at the start said
@@ -163,13 +156,13 @@ class EmbeddedServer:
     ) -> None:
         """Return only by an exception: when the server has ended without being asked to.
 
-        Meanwhile a changed users.json takes effect within a second: who was added may come in, who was removed is
-        disconnected. A broken one is told, and changes nothing. So does a certificate that was renewed here when its
-        time came, or changed by others; connections that are open stay.
+        Meanwhile a changed account takes effect within a second: who is shut out is disconnected. A broken one is told,
+        and changes nothing. So does a certificate that was renewed here when its time came, or changed by others;
+        connections that are open stay.
 
         Args:
             on_error: told meanwhile, within a second, what the server could not do (a full disk, above all).
-            on_notice: told of changed users.
+            on_notice: told of changed accounts.
 
         Raises:
             BrokerError, DeploymentError: why, as far as its log says.
@@ -180,7 +173,7 @@ class EmbeddedServer:
             await asyncio.wait({self._ended}, timeout=_READ_LOG_EVERY_S)
             if self._ended.done():
                 break
-            taken = [self._take_changed_users(), self._keep_certificate()]
+            taken = [self._take_changed_accounts(), self._keep_certificate()]
             if on_notice is not None:
                 for notice in filter(None, (notice for _, notice in taken)):
                     on_notice(notice)
@@ -189,21 +182,20 @@ class EmbeddedServer:
                     on_error(line)
         raise self._why_it_ended()
 
-    def _take_changed_users(self) -> tuple[str, str]:
-        """Have the server read users.json again if it changed; returns what is wrong with it, and what was done."""
-        stamp = _stamp(self.folder / USERS_FILE)
-        if stamp == self._users_stamp:
+    def _take_changed_accounts(self) -> tuple[str, str]:
+        """Have the server read the accounts again if one changed; returns what is wrong with them, and what was done."""
+        stamp = operator.stamp(self.folder)
+        if stamp == self._accounts_stamp:
             return "", ""
-        self._users_stamp = stamp
+        self._accounts_stamp = stamp
         try:
-            users = load_users(self.folder)
             self._write_configuration()
             later = self._reload()
         except DeploymentError as error:
-            return f"{error}; the users stay as they were", ""
+            return f"{error}; accounts stay as they were", ""
         except (OSError, ValueError) as error:
-            return f"changed users did not take effect: {error}", ""
-        return "", f"users changed: {', '.join(['investigator', *users.people])} may come in{later}"
+            return f"changed accounts did not take effect: {error}", ""
+        return "", f"accounts changed: who was shut out is disconnected{later}"
 
     def _keep_certificate(self) -> tuple[str, str]:
         """Renew the certificate if it is time; returns what is wrong with it, and what was done."""
@@ -246,10 +238,11 @@ class EmbeddedServer:
 
     def _write_configuration(self) -> None:
         """NATS reads JSON as well as its own notation, so quoting is settled by a serialiser."""
-        self._users_stamp = _stamp(self.folder / USERS_FILE)
+        self._accounts_stamp = operator.stamp(self.folder)
+        settings = orjson.dumps(self._settings(), option=orjson.OPT_INDENT_2)
         descriptor = os.open(self._configuration, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(orjson.dumps(self._settings(), option=orjson.OPT_INDENT_2))
+            file.write(settings)
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -274,8 +267,8 @@ class EmbeddedServer:
             **({"tls": self.tls.settings()} if self.tls is not None else {}),
             # A thousand agents that come back at once sign their nonces on slow hosts.
             "authorization": {"timeout": 10},
-            "system_account": "SYS",
-            "accounts": accounts(load_users(self.folder)),
+            **operator.settings(self.folder),
+            "resolver": "MEMORY",
         }
 
     async def _spawn(self, program: Path) -> None:
@@ -373,15 +366,6 @@ class EmbeddedServer:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """What differs when a file was changed; empty where there is none."""
-    try:
-        info = path.stat()
-    except OSError:
-        return ()
-    return info.st_ino, info.st_size, info.st_mtime_ns
 
 
 def _lock(path: Path) -> int:

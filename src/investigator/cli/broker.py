@@ -37,14 +37,8 @@ async def _serve(home: Path) -> None:
     server = EmbeddedServer(config.store, host=config.host, port=config.port, tls=tls, sync_always=config.sync_always)
     async with server:
         credentials = Credentials.load(config.credentials)
-        link = await connect(
-            server.url,
-            credentials,
-            name="broker",
-            tls=tls.as_client() if tls is not None else None,
-            inbox=f"_INBOX.{credentials.name}",
-            give_up_after_s=10,
-        )
+        own = tls.as_client() if tls is not None else None
+        link = await connect(server.url, credentials, name="broker", tls=own, give_up_after_s=10)
         try:
             changes = await ensure_streams(link)
         finally:

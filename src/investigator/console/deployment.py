@@ -17,7 +17,8 @@ from typing import Final
 
 import orjson
 
-from investigator.broker import credentials
+from investigator.broker import operator
+from investigator.broker.scopes import Scope
 from investigator.config import AGENT_FILE, BROKER_FILE, CONSOLE_FILE
 from investigator.console.keys import encode_sealing_key
 from investigator.console.network import Network, link_table, links_of, make_certificates, quoted, tls_table
@@ -152,16 +153,15 @@ def _fill(folder: Path, *, passphrase: str | None) -> str:
 
 def _fill_configuration(folder: Path, network: Network, *, port: int, passphrase_command: Sequence[str]) -> None:
     """The broker's users and certificates, and the three configuration files."""
-    files = credentials.create(folder / BROKER_FOLDER)
+    operator.create(folder / BROKER_FOLDER, now_s=int(time.time()))
     make_certificates(folder / BROKER_FOLDER, network, now_s=time.time())
-
+    files = {scope: f"{BROKER_FOLDER}/{scope}.creds" for scope in operator.USERS}
     url, tls = network.url(port), links_of(network, str(BROKER_FOLDER))
-    users = {role: str(path.relative_to(folder)) for role, path in files.items()}
     console = console_toml(
-        url=url, credentials_file=users[credentials.Role.INVESTIGATOR], tls=tls, passphrase_command=passphrase_command
+        url=url, credentials_file=files[Scope.INVESTIGATOR], tls=tls, passphrase_command=passphrase_command
     )
     write_private(folder / CONSOLE_FILE, console)
-    link = link_table(url=url, credentials=users[credentials.Role.AGENTS], **tls)
+    link = link_table(url=url, credentials=files[Scope.ENROL], **tls)
     write_private(folder / AGENT_FILE, _AGENT.format(link=link, keyring=KEYRING, acl=ACL).encode())
     broker = _BROKER.format(host=network.listens_on, port=port, store=BROKER_FOLDER) + tls_table(network)
     write_private(folder / BROKER_FILE, broker.encode())
@@ -182,6 +182,7 @@ key = "{key}"       # or: gpg = "FULL FINGERPRINT", for a key that gpg holds
 
 _AGENT: Final = """\
 # What an agent needs, on every host: copy this file with the keyring, the ACL and the files of [broker] that it names.
+# The credentials among them let a host ask for some of its own, and do nothing else.
 keyring = "{keyring}"               # whose signatures count
 acl = "{acl}"                  # and with which weight
 # name = "db-1.example.net"         # this host's name if not given
@@ -206,7 +207,7 @@ _BROKER: Final = """\
 host = "{host}"
 port = {port}
 store = "{store}"
-credentials = "{store}/broker.nk"
+credentials = "{store}/services.creds"
 sync_always = true                  # a result is on the disk before it is acknowledged
 """
 

@@ -17,7 +17,8 @@ import orjson
 
 from investigator.broker.certificates import CA, CLIENT, CLIENT_KEY, make_client
 from investigator.broker.certificates import MAX_CERTIFICATE_BYTES as MAX_CERTIFICATE_FILE_BYTES
-from investigator.broker.credentials import Credentials, add_person, check_person
+from investigator.broker.credentials import Credentials
+from investigator.broker.operator import add_person, check_person
 from investigator.broker.tls import ClientTls
 from investigator.config import CONSOLE_FILE, load_broker, load_console, read_file
 from investigator.console.deployment import (
@@ -53,7 +54,7 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     name: str
     url: str
     credentials: str
-    """The broker user's seed: what makes this file private."""
+    """The broker user's, as the text of a `.creds` file: what makes this file private."""
     keyring: dict[FileName, str]
     acl_name: Literal["acl.json", "acl.toml"]
     acl: str
@@ -97,12 +98,12 @@ def invite(home: Path, name: str, file: Path, *, url: str) -> str:
     if broker.tls is not None and broker.tls.verify:
         certificate, key = make_client(broker.store, name, now_s=time.time())
     ca = read_file(console.broker.ca, max_bytes=MAX_CERTIFICATE_FILE_BYTES) if console.broker.ca is not None else b""
-    credentials = add_person(broker.store, name)
+    credentials = add_person(broker.store, name, now_s=int(time.time()))
     invitation = Invitation(
         type="invitation",
         name=name,
         url=url or console.broker.url,
-        credentials=credentials.seed,
+        credentials=credentials.text,
         keyring=keyring,
         acl_name="acl.toml" if rules.acl_file.suffix == ".toml" else "acl.json",
         acl=read_file(rules.acl_file, max_bytes=MAX_ACL_BYTES).decode(),
@@ -147,6 +148,7 @@ def join(
     for name, reason in keyring.refused:
         raise BadInput(f"invitation: keyring: {name}: {reason}")
     name = invitation.name
+    credentials = Credentials.parse(invitation.credentials, what="invitation: credentials")
     with filling(home) as folder:
         own = make_own_keys(folder, name, email, passphrase)
         for file, content in certificates.items():
@@ -155,9 +157,8 @@ def join(
         write_private(folder / invitation.acl_name, invitation.acl.encode())
         people = {**invitation.people, name: Person(fingerprint=own.fingerprint, sealto=own.sealto)}
         write_private(folder / PEOPLE, encode_people(people))
-        place = BROKER_FOLDER / f"{name}.nk"  # the file's name is the user's, and its inboxes'
-        write_private(folder / place, invitation.credentials.encode() + b"\n")
-        Credentials.load(folder / place)
+        place = BROKER_FOLDER / f"{name}.creds"
+        write_private(folder / place, credentials.text.encode())
         toml = console_toml(
             url=invitation.url,
             credentials_file=str(place),

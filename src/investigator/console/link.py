@@ -37,7 +37,6 @@ async def console_link(config: ConsoleConfig) -> AsyncIterator[Broker]:
             credentials,
             name="console",
             tls=config.broker.tls,
-            inbox=f"_INBOX.{credentials.name}",
             give_up_after_s=CONNECT_WITHIN_S,
         )
     except BrokerError as error:
