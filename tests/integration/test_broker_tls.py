@@ -76,8 +76,9 @@ async def test_a_broker_of_another_ca_is_refused(authority, other):
 
 
 async def test_an_expired_certificate_is_refused_and_said_to_be(authority):
-    make_server(authority, (), now_s=time.time() - (SERVER_DAYS + 1) * DAY_S)
-    files = ServerTls(authority / SERVER, authority / "server.key", authority / CA)  # nobody renews it
+    then_s = time.time() - (SERVER_DAYS + 1) * DAY_S
+    make_server(authority, (), now_s=then_s)
+    files = ServerTls(authority / SERVER, authority / "server.key", authority / CA, now_s=lambda: then_s)
     async with EmbeddedServer(authority, port=0, tls=files) as server:
         assert "has expired" in await refused(server, tls=pinned(authority))
 

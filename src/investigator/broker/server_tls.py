@@ -57,6 +57,11 @@ class ServerTls:
         certificates.check_pair(self.certificate, self.key)
         certificates.read_certificates(self.ca)
         self._remember()
+        if self._left_days() < 0:
+            raise DeploymentError(
+                f"{self.certificate}: expired {int(-self._left_days())} days ago; nobody would take it",
+                hint="Put another one there, with its key.",
+            )
         return done
 
     def keep(self) -> str:
