@@ -108,6 +108,17 @@ class BrokerTls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Whether only those are let in who show a certificate of the CA."""
 
 
+class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The table [cluster] of broker.toml: NATS servers of one's own, which `investigator broker config` configures."""
+
+    url: str
+    """All of its servers, with commas."""
+    leaves: str = ""
+    """The leaf nodes likewise: who shuts a user out must tell them too."""
+    replicas: Annotated[int, msgspec.Meta(ge=1, le=5)] = 3
+    """How many servers keep each stream."""
+
+
 class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """broker.toml."""
 
@@ -120,6 +131,8 @@ class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Whether a result is on the disk before it is acknowledged; `false` is faster and loses seconds at a power cut."""
     tls: BrokerTls | None = None
     """Without it the broker speaks plain text, which agents and consoles take on loopback only."""
+    cluster: Cluster | None = None
+    """In place of the embedded broker."""
 
 
 T = TypeVar("T")

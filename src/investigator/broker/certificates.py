@@ -80,7 +80,9 @@ def make_authority(folder: Path, *, name: str, now_s: float) -> None:
     write_new(folder / CA_KEY, _key_pem(key))
 
 
-def make_server(folder: Path, hosts: Iterable[str], *, now_s: float, into: Path | None = None) -> Certificate:
+def make_server(
+    folder: Path, hosts: Iterable[str], *, now_s: float, into: Path | None = None, days: int = SERVER_DAYS
+) -> Certificate:
     """Make a server's certificate by the CA in that folder: `server.pem` and `server.key`, or new ones in their place.
 
     It is also good as a client's, for a server calls other servers of its cluster.
@@ -90,6 +92,7 @@ def make_server(folder: Path, hosts: Iterable[str], *, now_s: float, into: Path 
         hosts: names and addresses by which it is called; those of this machine's loopback are added.
         now_s: the time.
         into: another folder to put it into.
+        days: how long it is good for, if the CA is.
 
     Raises:
         DeploymentError: no CA, or no place.
@@ -97,7 +100,7 @@ def make_server(folder: Path, hosts: Iterable[str], *, now_s: float, into: Path 
     """
     names = tuple(dict.fromkeys((*map(canonical_host, hosts), *LOCAL_NAMES)))
     usages = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
-    certificate, key = _issue(folder, names[0], names, usages=usages, now_s=now_s, days=SERVER_DAYS)
+    certificate, key = _issue(folder, names[0], names, usages=usages, now_s=now_s, days=days)
     place = into or folder
     _replace(place / SERVER_KEY, key)
     _replace(place / SERVER, certificate, mode=0o644)
@@ -111,6 +114,17 @@ def make_client(folder: Path, name: str, *, now_s: float) -> tuple[bytes, bytes]
         DeploymentError: no CA.
     """
     return _issue(folder, name, (), usages=(ExtendedKeyUsageOID.CLIENT_AUTH,), now_s=now_s, days=CA_DAYS)
+
+
+def save_client(folder: Path, name: str, *, now_s: float, into: Path | None = None) -> None:
+    """`client.pem` and `client.key` by the CA in that folder, into it or another.
+
+    Raises:
+        DeploymentError: no CA, no place, or they are there already.
+    """
+    certificate, key = make_client(folder, name, now_s=now_s)
+    write_new((into or folder) / CLIENT, certificate, mode=0o644)
+    write_new((into or folder) / CLIENT_KEY, key)
 
 
 def read_certificates(path: Path) -> list[Certificate]:

@@ -44,6 +44,8 @@ class Scope(StrEnum):
     INVESTIGATOR = "investigator"
     SERVICES = "services"
     """The deployment's own services: make the streams, purge, enrol. Agents and investigators cannot."""
+    LEAF = "leaf"
+    """A NATS server at another site, for the agents there: can do no more than all agents together."""
     SYSTEM = "system"
     """Tells servers of changed accounts, and asks them how they are."""
 
@@ -57,6 +59,7 @@ class _Template:
     """Whether it may also publish once to the reply subject of what it hears."""
     payload_bytes: int = _NO_LIMIT
     subscriptions: int = _NO_LIMIT
+    connections: str = "STANDARD"
 
 
 ENROL_REQUEST: Final = "mig.enrol.request"
@@ -65,8 +68,9 @@ RECORDS: Final = "MIG_RECORDS"
 ALL_RECORDS: Final = "mig.record.>"
 _INBOX: Final = "_INBOX.{{name()}}.>"
 _DIRECT_GET_ACTIONS: Final = f"$JS.API.DIRECT.GET.{subjects.ACTIONS}"
-_LEAF_GET_ACTIONS: Final = f"$JS.*.API.DIRECT.GET.{subjects.ACTIONS}"
-"""Behind a leaf node the streams are asked for in the hub's domain."""
+DOMAIN: Final = "mig"
+_HUB_GET_ACTIONS: Final = f"$JS.{DOMAIN}.API.DIRECT.GET.{subjects.ACTIONS}"
+"""What agents ask as `$JS.API…` is imported as the hub's, by its domain: it passes a leaf node, which stops `$JS.API`."""
 _STREAMS: Final = (subjects.ACTIONS, subjects.RESULTS, subjects.FACTS, subjects.HEARTBEATS, subjects.ALERTS, RECORDS)
 _ACKNOWLEDGE: Final = f"$JS.API.STREAM.MSG.DELETE.{subjects.ALERTS}"
 """An alert is acknowledged by taking it out of its stream: all consoles see the same, whoever did it."""
@@ -81,7 +85,6 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
             "mig.alert.{{name()}}.*",
             ENROL_REQUEST,
             _DIRECT_GET_ACTIONS,
-            _LEAF_GET_ACTIONS,
         ),
         subscribe=(
             "mig.action.all.*",
@@ -134,6 +137,19 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
         ),
         answers=True,
     ),
+    Scope.LEAF: _Template(
+        account=Account.MIG,
+        publish=(
+            subjects.ALL_RESULTS,
+            subjects.ALL_HEARTBEATS,
+            subjects.ALL_FACTS,
+            subjects.ALL_ALERTS,
+            ENROL_REQUEST,
+            _HUB_GET_ACTIONS,
+        ),
+        subscribe=(subjects.ALL_ACTIONS, "_R_.>"),  # answers to what crossed from its account AGENTS
+        connections="LEAFNODE",
+    ),
     Scope.SYSTEM: _Template(
         account=Account.SYS,
         publish=("$SYS.REQ.CLAIMS.UPDATE", "$SYS.REQ.ACCOUNT.*.CLAIMS.UPDATE", "$SYS.REQ.SERVER.PING.*"),
@@ -147,8 +163,7 @@ _SERVICES: Final = (
     subjects.ALL_FACTS,
     subjects.ALL_ALERTS,
     ENROL_REQUEST,
-    _DIRECT_GET_ACTIONS,
-    _LEAF_GET_ACTIONS,
+    _HUB_GET_ACTIONS,
 )
 """What agents ask of the account MIG; each answer goes to who asked."""
 
@@ -184,7 +199,11 @@ def account_claims(account: Account, *, signing_keys: Mapping[Scope, str], mig: 
         ]
     if account is Account.AGENTS:
         crossing = [("stream", subjects.ALL_ACTIONS), *(("service", one) for one in _SERVICES)]
-        claims["imports"] = [{"name": one, "subject": one, "account": mig, "type": kind} for kind, one in crossing]
+        claims["imports"] = [
+            {"name": one, "subject": one, "account": mig, "type": kind}
+            | ({"local_subject": _DIRECT_GET_ACTIONS} if one == _HUB_GET_ACTIONS else {})
+            for kind, one in crossing
+        ]
     return claims
 
 
@@ -196,7 +215,7 @@ def _scope(scope: Scope, key: str) -> dict[str, Any]:
         "subs": template.subscriptions,
         "data": _NO_LIMIT,
         "payload": template.payload_bytes,
-        "allowed_connection_types": ["STANDARD"],
+        "allowed_connection_types": [template.connections],
     }
     if template.answers:
         permissions["resp"] = {"max": 1, "ttl": 60 * _SECOND_NS}

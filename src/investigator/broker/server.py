@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from investigator.broker import binary, guardian, operator
+from investigator.broker.scopes import DOMAIN
 from investigator.broker.server_log import ServerLog
 from investigator.broker.tls import ENCRYPTED, PLAIN
 from investigator.errors import BrokerError, DeploymentError, InvestigatorError
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 DEFAULT_PORT: Final = 4222
 WILDCARDS: Final = ("0.0.0.0", "::", "")
 _MIB: Final = 1 << 20
+MAX_PAYLOAD_BYTES: Final = 2 * _MIB
+MAX_STORE_BYTES: Final = 20 << 30
+MAX_MEMORY_BYTES: Final = 64 * _MIB
 _LEAST_FREE_BYTES: Final = 4 * _MIB
 _READ_LOG_EVERY_S: Final = 1.0
 _OWN_STDERR_PREFIX: Final = "nats-server: "
@@ -48,8 +52,8 @@ class EmbeddedServer:
         port: int = DEFAULT_PORT,
         tls: ServerTls | None = None,
         sync_always: bool = True,
-        max_payload_bytes: int = 2 * _MIB,
-        max_store_bytes: int = 20 << 30,
+        max_payload_bytes: int = MAX_PAYLOAD_BYTES,
+        max_store_bytes: int = MAX_STORE_BYTES,
         program: Path | None = None,
         start_within_s: float = 60.0,
         stop_within_s: float = 10.0,
@@ -254,19 +258,15 @@ class EmbeddedServer:
             "log_file": str(self._log.path),
             "logfile_size_limit": 8 * _MIB,
             "logfile_max_num": 4,
-            "max_payload": self._max_payload_bytes,
-            # A host that vanished is let go after a minute and a half; the default is six minutes.
-            "ping_interval": "30s",
-            "ping_max": 2,
+            **common_settings(self._max_payload_bytes),
             "jetstream": {
                 "store_dir": str(self.folder / "store"),
-                "max_mem": 64 * _MIB,
+                "domain": DOMAIN,
+                "max_mem": MAX_MEMORY_BYTES,
                 "max_file": self._max_store_bytes,
                 **({"sync_interval": "always"} if self._sync_always else {}),
             },
             **({"tls": self.tls.settings()} if self.tls is not None else {}),
-            # A thousand agents that come back at once sign their nonces on slow hosts.
-            "authorization": {"timeout": 10},
             **operator.settings(self.folder),
             "resolver": "MEMORY",
         }
@@ -366,6 +366,18 @@ class EmbeddedServer:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def common_settings(max_payload_bytes: int = MAX_PAYLOAD_BYTES) -> dict[str, Any]:
+    """What every server of a deployment is told, the embedded one and those of a cluster."""
+    return {
+        "max_payload": max_payload_bytes,
+        # A host that vanished is let go after a minute and a half; the default is six minutes.
+        "ping_interval": "30s",
+        "ping_max": 2,
+        # A thousand agents that come back at once sign their nonces on slow hosts.
+        "authorization": {"timeout": 10},
+    }
 
 
 def _lock(path: Path) -> int:

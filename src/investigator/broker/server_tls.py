@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from investigator.broker import certificates
+from investigator.broker.server import EmbeddedServer
 from investigator.broker.tls import ClientTls
 from investigator.errors import DeploymentError
 
@@ -145,6 +146,21 @@ def server_tls(config: BrokerConfig) -> ServerTls | None:
         case (certificate, key, ca) if certificate is not None and key is not None and ca is not None:
             return ServerTls(certificate, key, ca, verify=tls.verify)
     raise DeploymentError("broker.toml: [tls]: certificate, key and ca come together, or not at all")
+
+
+def services_address(config: BrokerConfig) -> tuple[str, ClientTls | None]:
+    """Where the deployment's services find their broker, which is not necessarily here, and whom they trust as such.
+
+    Raises:
+        DeploymentError: as `server_tls`.
+    """
+    tls = server_tls(config)
+    if config.cluster is None:
+        url = EmbeddedServer(config.store, host=config.host, port=config.port, tls=tls).url
+        return url, tls.as_client() if tls is not None else None
+    ca = tls.ca if tls is not None else config.store / certificates.CA
+    own = (config.store / certificates.CLIENT, config.store / certificates.CLIENT_KEY)
+    return config.cluster.url, ClientTls(ca, *own) if own[0].exists() else ClientTls(ca)
 
 
 def _told(certificate: Certificate) -> str:

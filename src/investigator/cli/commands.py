@@ -38,7 +38,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "help": Command("investigator.cli.help:show", "A module's manual, or a command's; without a name, the modules."),
     "module": Command("investigator.cli.module:module", "Run one module here on parameters from standard input."),
     "init": Command("investigator.cli.init:init", "Make a deployment: keys, keyring, ACL, credentials, configuration."),
-    "broker": Command("investigator.cli.broker:broker", "Run the deployment's broker."),
+    "broker": Command("investigator.cli.broker:app", "Run the deployment's broker; configure a cluster instead."),
     "status": Command("investigator.cli.status:status", "Whether the deployment is well, and what needs care."),
     "agent": Command("investigator.cli.agent:agent", "Run this host's agent."),
     "acl": Command("investigator.cli.acl:app", "Who may do what, and what signatures an action still needs."),

@@ -81,18 +81,7 @@ def make_certificates(folder: Path, network: Network, *, now_s: float) -> None:
     certificates.make_authority(folder, name=network.hosts[0] if network.hosts else "localhost", now_s=now_s)
     certificates.make_server(folder, network.hosts, now_s=now_s)
     if network.verify:
-        save_client(folder, "agents and console", now_s=now_s)
-
-
-def save_client(folder: Path, name: str, *, now_s: float) -> None:
-    """`client.pem` and `client.key`, for a broker that asks.
-
-    Raises:
-        DeploymentError: no CA, or no place.
-    """
-    certificate, key = certificates.make_client(folder, name, now_s=now_s)
-    certificates.write_new(folder / certificates.CLIENT, certificate, mode=0o644)
-    certificates.write_new(folder / certificates.CLIENT_KEY, key)
+        certificates.save_client(folder, "agents and console", now_s=now_s)
 
 
 def link_table(*, url: str, credentials: str, ca: str = "", certificate: str = "", key: str = "") -> str:
