@@ -111,7 +111,7 @@ class Agent:
 
     def notice(self, connection: State) -> None:
         """What the connection's `on_state` says; after each gap, what was missed is fetched."""
-        if connection is not State.DISCONNECTED:
+        if connection not in (State.DISCONNECTED, State.REFUSED):
             self._connected.set()
 
     async def run(self, broker: Broker, *, ready: Callable[[], None] = lambda: None) -> None:
