@@ -192,6 +192,11 @@ class Broker:
         """Whether there is a link right now."""
         return self._link is not None and self._link.is_connected
 
+    @property
+    def inbox(self) -> str:
+        """The subject under which this connection may hear answers."""
+        return self._inbox or f"_INBOX.{self._credentials.name}"
+
     def peer(self) -> Peer:
         """Who is at the other end.
 
@@ -459,7 +464,7 @@ class Broker:
                     await link.open(
                         server,
                         name=self._name,
-                        inbox=self._inbox or f"_INBOX.{self._credentials.name}",
+                        inbox=self.inbox,
                         ping_interval_s=self._ping_interval_s,
                         max_message_bytes=self._max_message_bytes,
                         timeout_s=min(_ATTEMPT_WITHIN_S, max(0.5, ends - loop.time())),
