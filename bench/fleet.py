@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import io
 import multiprocessing
 import os
 import statistics
@@ -32,6 +31,7 @@ import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from investigator import Investigator
 from investigator.agent.facts import gather_row
 from investigator.agent.own_credentials import own_credentials
 from investigator.agent.runner import Ran
@@ -41,19 +41,12 @@ from investigator.agent.trust import Trust, load_trust
 from investigator.broker import binary
 from investigator.broker.connection import connect
 from investigator.broker.scopes import MAX_AGENT_MESSAGE_BYTES
-from investigator.config import load_agent, load_console
+from investigator.config import load_agent
 from investigator.console.deployment import create_deployment
-from investigator.console.dispatch import sign_action, write_action
-from investigator.console.investigation import investigate
-from investigator.console.keys import load_sealing_key, load_signer
-from investigator.console.link import console_link
-from investigator.console.render import renderer
-from investigator.console.store import Store
 from investigator.modules import get_module
 from investigator.modules.interface import Context, load_parameters
 from investigator.program import own_command
 from investigator.protocol.action import Operation
-from investigator.protocol.sealing import public_sealing_key
 
 
 class InProcess:
@@ -104,36 +97,19 @@ def make_tree(folder: Path) -> Path:
 
 async def ask_repeatedly(home: Path, tree: Path, agents: int, runs: int) -> list[float]:
     """Seconds from before signing to the last outcome, for each run; every agent must have found the file."""
-    config = load_console(home)
-    signer = load_signer(config.signer, lambda: "")
-    assert config.sealing_key is not None
-    private_key = load_sealing_key(config.sealing_key, lambda: "")
     module = get_module("file")
     nested = {"paths": [str(tree)], "names": ["^passwd$"], "options": {"matchall": True}}
     operation = Operation(module="file", parameters=module.from_flags(nested))
     took = []
-    async with console_link(config) as broker, Store(config.store) as store:
+    async with Investigator(home) as console:
         for number in range(runs + 1):
             started = time.monotonic()
-            action = write_action(
-                name=f"bench {number}",
-                target="all",
-                operations=[operation],
-                now_s=time.time(),
-                life=timedelta(seconds=60),
-                macros={},
-                sealto=public_sealing_key(private_key),
+            investigation = console.run(
+                name=f"bench {number}", target="all", operations=[operation], life=timedelta(seconds=60)
             )
-            audience = renderer("ndjson", show="all", modules=["file"], stdout=io.StringIO(), stderr=io.StringIO())
-            summary = await investigate(
-                sign_action(action, signer),
-                broker,
-                store,
-                audience,
-                private_key=private_key,
-                wait=False,
-                stop=asyncio.Event(),
-            )
+            async for _ in investigation:
+                pass
+            summary = investigation.summary
             if summary.states != {"found": agents}:
                 sys.exit(f"run {number}: {summary.states} instead of {agents} found")
             if number:  # the first one warms caches
@@ -186,6 +162,7 @@ async def simulate_agents(home: Path, agents: int, pipe: Connection) -> None:
                 config.broker.url,
                 own_credentials(None, config.broker.credentials.parent, agent=agent.id),
                 name=agent.id,
+                tls=config.broker.tls,
                 on_state=agent.notice,
                 max_message_bytes=MAX_AGENT_MESSAGE_BYTES,
             )

@@ -13,11 +13,13 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
+from investigator.broker.tls import ClientTls
 from investigator.errors import BadInput, DeploymentError
 
 CONSOLE_FILE: Final = "console.toml"
 AGENT_FILE: Final = "agent.toml"
 BROKER_FILE: Final = "broker.toml"
+GATEWAY_FILE: Final = "gateway.toml"
 MAX_CONFIG_BYTES: Final = 1 << 20
 
 
@@ -25,7 +27,18 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """How to reach the broker."""
 
     url: str
+    """`tls://host:port`; several servers of a cluster with commas. `nats://` is for loopback addresses only."""
     credentials: Path
+    ca: Path | None = None
+    """The authority that the broker's certificate must be of, in PEM; no other counts."""
+    certificate: Path | None = None
+    """With `key`, what to show to a broker that asks for a certificate."""
+    key: Path | None = None
+
+    @property
+    def tls(self) -> ClientTls | None:
+        """What `broker.connection.connect` takes."""
+        return ClientTls(self.ca, self.certificate, self.key) if self.ca is not None else None
 
 
 class Signing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -112,6 +125,44 @@ class EnrolmentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """An agent that sends more is named."""
 
 
+class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """gateway.toml."""
+
+    broker: Link
+    keyring: Path
+    """By these two the gateway judges what it publishes, before any agent does."""
+    acl: Path
+    enrolment: Literal["token", "open", "approve"] = "token"
+    """Which agents are asked and believed; as in console.toml."""
+    requests_at_a_time: Annotated[int, msgspec.Meta(ge=1, le=200)] = 32
+    request_life_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 3600.0
+    """How long one request is answered at most."""
+
+
+class BrokerTls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The table [tls] of broker.toml."""
+
+    names: tuple[str, ...] = ()
+    """By which agents and consoles call the broker, beside localhost: for the certificate that it makes itself."""
+    certificate: Path | None = None
+    """One's own, with `key` and `ca`, instead of the one that the deployment's CA makes and the broker renews."""
+    key: Path | None = None
+    ca: Path | None = None
+    verify: bool = False
+    """Whether only those are let in who show a certificate of the CA."""
+
+
+class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The table [cluster] of broker.toml: NATS servers of one's own, which `investigator broker config` configures."""
+
+    url: str
+    """All of its servers, with commas."""
+    leaves: str = ""
+    """The leaf nodes likewise: who shuts a user out must tell them too."""
+    replicas: Annotated[int, msgspec.Meta(ge=1, le=5)] = 3
+    """How many servers keep each stream."""
+
+
 class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """broker.toml."""
 
@@ -125,6 +176,10 @@ class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     records_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 400
     """How long it is kept who asked what, and how it ended."""
     enrolment: EnrolmentSettings = EnrolmentSettings()
+    tls: BrokerTls | None = None
+    """Without it the broker speaks plain text, which agents and consoles take on loopback only."""
+    cluster: Cluster | None = None
+    """In place of the embedded broker."""
 
 
 T = TypeVar("T")
@@ -149,6 +204,11 @@ def load_agent(home: Path) -> AgentConfig:
 def load_broker(home: Path) -> BrokerConfig:
     """Read broker.toml; raises `DeploymentError` (there is none) or `BadInput` (what and where)."""
     return _load(home / BROKER_FILE, BrokerConfig)
+
+
+def load_gateway(home: Path) -> GatewayConfig:
+    """Read gateway.toml; raises `DeploymentError` (there is none) or `BadInput` (what and where)."""
+    return _load(home / GATEWAY_FILE, GatewayConfig)
 
 
 def default_home() -> Path:

@@ -171,6 +171,7 @@ class Enrolment:
             self._link.url,
             self._asking_credentials(),
             name=f"enrolling {self._identity.id}",
+            tls=self._link.tls,
             give_up_after_s=math.inf,
         )
         async with broker:

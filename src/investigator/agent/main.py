@@ -27,6 +27,7 @@ from investigator.agent.trust import load_trust
 from investigator.broker.connection import Broker, State, connect
 from investigator.broker.problems import NotPermittedError
 from investigator.broker.scopes import MAX_AGENT_MESSAGE_BYTES
+from investigator.broker.tls import plain_text_notice
 from investigator.config import AGENT_FILE, AgentConfig, load_agent
 from investigator.printable import printable
 from investigator.protocol.subjects import token
@@ -51,6 +52,13 @@ async def serve(home: Path, *, name: str, tags: dict[str, str], state: Path | No
     trust = load_trust(config)
     for problem in trust.problems:
         logging.getLogger(__name__).warning("%s", problem)
+    if config.broker.ca is not None:
+        refuse_loose(config.broker.ca)  # who can write it chooses the broker
+    if config.broker.key is not None:
+        refuse_loose(config.broker.key, private=True)
+    notice = plain_text_notice(config.broker.url)
+    if notice:
+        logging.getLogger(__name__).warning("%s", notice)
     with AgentState(state or home / "agents" / token(name), machine=this_machine()) as opened:
         setting = TokenSetting(home / AGENT_FILE, config.enrolment)
         enrolment = Enrolment(config.broker, opened, setting, name=name)
@@ -103,6 +111,7 @@ async def _connect(agent: Agent, config: AgentConfig, enrolment: Enrolment, noti
                 config.broker.url,
                 enrolment.credentials,
                 name=agent.id,
+                tls=config.broker.tls,
                 on_state=notice,
                 give_up_after_s=math.inf,
                 max_message_bytes=MAX_AGENT_MESSAGE_BYTES,

@@ -37,8 +37,10 @@ _PERSON: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _AGENT: Final = re.compile(r"[a-z2-7]{26}|[A-Za-z0-9_-]{1,64}")
 _OPERATOR: Final = "operator"
 _OLD_USERS: Final = "users.json"
-USERS: Final = (Scope.ENROL, Scope.INVESTIGATOR, Scope.SERVICES, Scope.SYSTEM)
+USERS: Final = (Scope.ENROL, Scope.GATEWAY, Scope.INVESTIGATOR, Scope.SERVICES, Scope.SYSTEM)
 """The scopes of which a deployment has one user from the beginning, `<scope>.creds`."""
+_FOLDERS: Final = {Scope.INVESTIGATOR: "people", Scope.SCRIPT: "scripts"}
+"""Where the tokens of further users are kept, by name."""
 
 
 def create(folder: Path, *, now_s: int) -> None:
@@ -48,7 +50,7 @@ def create(folder: Path, *, now_s: int) -> None:
         DeploymentError: one of the files exists (nothing is ever overwritten), or the folder cannot be written.
     """
     try:
-        for path in (folder, *(folder / name for name in ("accounts", "people", "keys", "offline"))):
+        for path in (folder, *(folder / name for name in ("accounts", *_FOLDERS.values(), "keys", "offline"))):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise DeploymentError(f"{error.filename or folder}: {error.strerror}") from None
@@ -111,6 +113,16 @@ def mint_person(folder: Path, *, name: str, user_key: str, now_s: int) -> str:
     return _mint(folder, Scope.INVESTIGATOR, name=name, user_key=user_key, now_s=now_s)
 
 
+def mint_leaf(folder: Path, *, name: str, user_key: str, now_s: int) -> str:
+    """A token for a leaf node's user key; good until it is revoked.
+
+    Raises:
+        DeploymentError: the key of the leaf nodes' scope is not here.
+        ValueError: no such user key.
+    """
+    return _mint(folder, Scope.LEAF, name=name, user_key=user_key, now_s=now_s)
+
+
 def revoke_user(folder: Path, *, account: Account, user_key: str, now_s: int) -> None:
     """Shut a user out: no token of that key that was made up to now is good any more.
 
@@ -137,29 +149,35 @@ def check_person(name: str) -> None:
         )
 
 
-def add_person(folder: Path, name: str, *, now_s: int) -> Credentials:
-    """A further investigator's user; their token is kept, their seed is for whoever is called so.
+def add_person(folder: Path, name: str, *, now_s: int, scope: Scope = Scope.INVESTIGATOR) -> Credentials:
+    """A further investigator's (or script's) user; their token is kept, their seed is for whoever is called so.
 
     Raises:
         DeploymentError: there is one of that name, or the name is none, or the folder cannot be read or written.
     """
     check_person(name)
     made = Credentials.generate(name)
-    token = mint_person(folder, name=name, user_key=made.public_key, now_s=now_s)
-    path = folder / "people" / f"{name}.jwt"
-    if path.exists():
-        raise DeploymentError(f"{path}: {name} is there already", hint="`investigator people remove` first.")
+    token = _mint(folder, scope, name=name, user_key=made.public_key, now_s=now_s)
+    for place in _FOLDERS.values():  # of one name are one inbox
+        path = folder / place / f"{name}.jwt"
+        if path.exists():
+            raise DeploymentError(f"{path}: {name} is there already", hint="Remove it first, or choose another name.")
+    path = folder / _FOLDERS[scope] / f"{name}.jwt"
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise DeploymentError(f"{path.parent}: {error.strerror}") from None
     _write_new(path, token)
     return made.with_jwt(token)
 
 
-def remove_person(folder: Path, name: str, *, now_s: int) -> bool:
-    """Shut an investigator's user out; False if there is none of that name.
+def remove_person(folder: Path, name: str, *, now_s: int, scope: Scope = Scope.INVESTIGATOR) -> bool:
+    """Shut an investigator's (or script's) user out; False if there is none of that name.
 
     Raises:
         DeploymentError: as `revoke_user`.
     """
-    path = folder / "people" / f"{name}.jwt"
+    path = folder / _FOLDERS[scope] / f"{name}.jwt"
     if not _PERSON.fullmatch(name) or not path.exists():
         return False
     user = _load(path)
@@ -171,9 +189,9 @@ def remove_person(folder: Path, name: str, *, now_s: int) -> bool:
     return True
 
 
-def people(folder: Path) -> list[str]:
-    """The further investigators' names, sorted."""
-    return sorted(path.stem for path in (folder / "people").glob("*.jwt"))
+def people(folder: Path, *, scope: Scope = Scope.INVESTIGATOR) -> list[str]:
+    """The further investigators' (or scripts') names, sorted."""
+    return sorted(path.stem for path in (folder / _FOLDERS[scope]).glob("*.jwt"))
 
 
 def load_operator(folder: Path) -> tuple[str, Claims]:

@@ -23,6 +23,10 @@ from investigator.protocol import subjects
 MAX_AGENT_MESSAGE_BYTES: Final = 320 << 10
 """Headers included. The largest is a sealed part of a result: 256 KiB, and less than a KiB around them."""
 _MAX_ENROL_MESSAGE_BYTES: Final = 64 << 10
+MAX_REQUEST_LIFE_S: Final = 3600
+"""How long a gateway answers one request."""
+API_GROUP: Final = "q"
+"""Of several gateways one answers a request; the group's name is that of NATS's micro services (ADR-32)."""
 _NO_LIMIT: Final = -1
 _SECOND_NS: Final = 10**9
 
@@ -44,6 +48,12 @@ class Scope(StrEnum):
     INVESTIGATOR = "investigator"
     SERVICES = "services"
     """The deployment's own services: make the streams, purge, enrol. Agents and investigators cannot."""
+    GATEWAY = "gateway"
+    """Answers scripts: may do what an investigator's console does, but acknowledge and admit."""
+    SCRIPT = "script"
+    """Asks a gateway, and hears its answers; may do nothing else."""
+    LEAF = "leaf"
+    """A NATS server at another site, for the agents there: can do no more than all agents together."""
     SYSTEM = "system"
     """Tells servers of changed accounts, and asks them how they are."""
 
@@ -53,16 +63,20 @@ class _Template:
     account: Account
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
-    answers: bool = False
-    """Whether it may also publish once to the reply subject of what it hears."""
+    answers: int = 0
+    """How often it may also publish to the reply subject of a message that it hears; -1: without limit."""
+    answers_within_s: int = 60
+    """For how long after it heard it."""
     payload_bytes: int = _NO_LIMIT
     subscriptions: int = _NO_LIMIT
+    connections: str = "STANDARD"
 
 
 _INBOX: Final = "_INBOX.{{name()}}.>"
 _DIRECT_GET_ACTIONS: Final = f"$JS.API.DIRECT.GET.{subjects.ACTIONS}"
-_LEAF_GET_ACTIONS: Final = f"$JS.*.API.DIRECT.GET.{subjects.ACTIONS}"
-"""Behind a leaf node the streams are asked for in the hub's domain."""
+DOMAIN: Final = "mig"
+_HUB_GET_ACTIONS: Final = f"$JS.{DOMAIN}.API.DIRECT.GET.{subjects.ACTIONS}"
+"""What agents ask as `$JS.API…` is imported as the hub's, by its domain: it passes a leaf node, which stops `$JS.API`."""
 _STREAMS: Final = (
     subjects.ACTIONS,
     subjects.RESULTS,
@@ -88,7 +102,6 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
             "mig.alert.{{name()}}.*",
             subjects.ENROL_REQUEST,
             _DIRECT_GET_ACTIONS,
-            _LEAF_GET_ACTIONS,
         ),
         subscribe=(
             "mig.action.all.*",
@@ -128,7 +141,8 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
     ),
     Scope.SERVICES: _Template(
         account=Account.MIG,
-        publish=("$JS.API.>", subjects.ALL_RECORDS),
+        # Snapshots: each piece of one that is made is acknowledged, those of one that is read back are sent.
+        publish=("$JS.API.>", "$JS.SNAPSHOT.ACK.>", "$JS.SNAPSHOT.RESTORE.>", subjects.ALL_RECORDS),
         subscribe=(
             subjects.ENROL_REQUEST,
             subjects.ENROL_ADMIN,
@@ -140,7 +154,43 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
             subjects.ALL_RECORDS,
             _INBOX,
         ),
-        answers=True,
+        answers=1,
+    ),
+    Scope.GATEWAY: _Template(
+        account=Account.MIG,
+        publish=(
+            subjects.ALL_ACTIONS,
+            *(f"$JS.API.DIRECT.GET.{stream}" for stream in _STREAMS),
+            *(f"$JS.API.STREAM.INFO.{stream}" for stream in _STREAMS),
+        ),
+        subscribe=(
+            subjects.ALL_API,
+            "$SRV.>",
+            subjects.ALL_RESULTS,
+            subjects.ALL_HEARTBEATS,
+            _INBOX,
+        ),
+        answers=_NO_LIMIT,
+        answers_within_s=MAX_REQUEST_LIFE_S + 60,
+    ),
+    Scope.SCRIPT: _Template(
+        account=Account.MIG,
+        publish=(subjects.ALL_API, "$SRV.>"),
+        subscribe=(_INBOX,),
+        subscriptions=100,
+    ),
+    Scope.LEAF: _Template(
+        account=Account.MIG,
+        publish=(
+            subjects.ALL_RESULTS,
+            subjects.ALL_HEARTBEATS,
+            subjects.ALL_FACTS,
+            subjects.ALL_ALERTS,
+            subjects.ENROL_REQUEST,
+            _HUB_GET_ACTIONS,
+        ),
+        subscribe=(subjects.ALL_ACTIONS, "_R_.>"),  # answers to what crossed from its account AGENTS
+        connections="LEAFNODE",
     ),
     Scope.SYSTEM: _Template(
         account=Account.SYS,
@@ -155,8 +205,7 @@ _SERVICES: Final = (
     subjects.ALL_FACTS,
     subjects.ALL_ALERTS,
     subjects.ENROL_REQUEST,
-    _DIRECT_GET_ACTIONS,
-    _LEAF_GET_ACTIONS,
+    _HUB_GET_ACTIONS,
 )
 """What agents ask of the account MIG; each answer goes to who asked."""
 
@@ -192,7 +241,11 @@ def account_claims(account: Account, *, signing_keys: Mapping[Scope, str], mig: 
         ]
     if account is Account.AGENTS:
         crossing = [("stream", subjects.ALL_ACTIONS), *(("service", one) for one in _SERVICES)]
-        claims["imports"] = [{"name": one, "subject": one, "account": mig, "type": kind} for kind, one in crossing]
+        claims["imports"] = [
+            {"name": one, "subject": one, "account": mig, "type": kind}
+            | ({"local_subject": _DIRECT_GET_ACTIONS} if one == _HUB_GET_ACTIONS else {})
+            for kind, one in crossing
+        ]
     return claims
 
 
@@ -204,8 +257,8 @@ def _scope(scope: Scope, key: str) -> dict[str, Any]:
         "subs": template.subscriptions,
         "data": _NO_LIMIT,
         "payload": template.payload_bytes,
-        "allowed_connection_types": ["STANDARD"],
+        "allowed_connection_types": [template.connections],
     }
     if template.answers:
-        permissions["resp"] = {"max": 1, "ttl": 60 * _SECOND_NS}
+        permissions["resp"] = {"max": template.answers, "ttl": template.answers_within_s * _SECOND_NS}
     return {"kind": "user_scope", "key": key, "role": scope.value, "template": permissions}

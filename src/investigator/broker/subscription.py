@@ -43,11 +43,13 @@ class Subscription:
         subject: str,
         callback: OnMessage,
         *,
+        queue: str,
         max_waiting_bytes: int,
         forget: Callable[[Subscription], None],
     ) -> None:
         """On no link yet; `forget` is called when it ends."""
         self.subject = subject
+        self._queue = queue
         self._forget = forget
         self._callback = callback
         self._max_waiting_bytes = max_waiting_bytes
@@ -68,7 +70,7 @@ class Subscription:
         if self._link is not link:
             self._link = link
             self._on_link = await link.subscribe(
-                self.subject, cb=self._deliver, pending_bytes_limit=self._max_waiting_bytes
+                self.subject, queue=self._queue, cb=self._deliver, pending_bytes_limit=self._max_waiting_bytes
             )
 
     def cancel_callbacks(self) -> None:

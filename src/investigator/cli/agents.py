@@ -69,33 +69,15 @@ async def _list(home: Path, target: str | None, output: Output) -> None:
     import sys
     import time
 
-    from investigator.config import load_console
-    from investigator.console.condition import compile_target
-    from investigator.console.enrolled import load_fleet
-    from investigator.console.fleet import clocks_off
-    from investigator.console.heads import keep_heads
-    from investigator.console.link import console_link
-    from investigator.console.rules import load_rules
-    from investigator.console.store import Store
+    from investigator.console.investigator import Investigator
     from investigator.console.table import broken_trust, write_agents
-    from investigator.printable import printable
     from investigator.protocol.action import utc
 
-    config = load_console(home)
-    condition = compile_target(target, config.targets)[1] if target is not None else None
-    async with console_link(config) as broker, Store(config.store) as store:
-        inventory, enrolled = await load_fleet(broker, store, load_rules(home), config.enrolment)
-        problems = await keep_heads(store, inventory)
-    now = utc(time.time())
-    hosts = inventory.matching(condition, now)
-    rows = [enrolled.row(host, now) for host in hosts]
-    told = [
-        *enrolled.problems,
-        *inventory.dropped,
-        *problems,
-        *enrolled.warnings(hosts, inventory.hosts.values()),
-        *clocks_off(hosts),
-    ]
-    for line in [*map(printable, told), *broken_trust(rows)]:
+    def warn(line: str) -> None:
         print(f"investigator: {line}", file=sys.stderr)
-    write_agents(rows, output=output.value, now=now)
+
+    async with Investigator(home, on_warning=warn) as console:
+        rows = [agent.row for agent in await console.agents(target)]
+    for line in broken_trust(rows):
+        warn(line)
+    write_agents(rows, output=output.value, now=utc(time.time()))

@@ -11,19 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from investigator.cli.options import Home, Output, home_folder
+from investigator.console.audience import Unmoved
 from investigator.errors import BadInput, Incomplete
+from investigator.printable import printable
 
 if TYPE_CHECKING:
-    from investigator.broker.connection import Broker
     from investigator.config import ConsoleConfig
-    from investigator.console.audience import Summary
     from investigator.console.cancelling import Cancelling
-    from investigator.console.passphrase import Passphrase
+    from investigator.console.investigator import Investigator
     from investigator.console.render import Output as Form
     from investigator.console.stopping import Stopped
-    from investigator.console.store import Store
-    from investigator.protocol.action import Action
-    from investigator.protocol.piece import Piece
     from investigator.protocol.result import Outcome, State
 
 INTERRUPTED = 130
@@ -85,27 +82,23 @@ class _Wanted:
 
 
 async def _cancel(config: ConsoleConfig, wanted: _Wanted) -> int:
-    from investigator.console.cancelling import find_action, sign_cancel, write_cancel
-    from investigator.console.keys import load_sealto, load_signer
-    from investigator.console.link import console_link
+    from investigator.console.author import Author
+    from investigator.console.investigator import Investigator
     from investigator.console.passphrase import Passphrase
-    from investigator.console.store import Store
 
-    passphrase = Passphrase("the investigator's key", config.passphrase_command)
-    async with console_link(config) as broker, Store(config.store) as store:
+    author = Author(wanted.home, config, Passphrase("the investigator's key", config.passphrase_command))
+    async with Investigator(author=author) as console:
         if wanted.file is not None:
             unsigned = _read(wanted.file)
         else:
-            found = await find_action(wanted.action, store, broker, digest=wanted.digest)
-            sealto = None if config.sealing_key is None else load_sealto(config.sealing_key, passphrase)
-            unsigned = write_cancel(
-                wanted.action, found, digest=wanted.digest, reason=wanted.reason, sealto=sealto, now_s=time.time()
-            )
-        signed = sign_cancel(unsigned, load_signer(config.signer, passphrase))
+            unsigned = await console.write_cancel(wanted.action, reason=wanted.reason, digest=wanted.digest)
+        signed = author.sign_cancel(unsigned)
         if wanted.sign_only:
             print(signed.envelope.encode().decode())
             return 0
-        return await _send(signed, wanted, config, passphrase, broker, store)
+        if signed.action is not None and wanted.follow_s:
+            author.key_for(signed.action.action)  # a person who is asked for its passphrase can still leave with Ctrl-C
+        return await _send(signed, wanted, console)
 
 
 def _read(file: Path) -> Cancelling:
@@ -125,48 +118,27 @@ def _read(file: Path) -> Cancelling:
     return cancelling
 
 
-async def _send(  # noqa: PLR0917 - what an open console consists of
-    signed: Cancelling, wanted: _Wanted, config: ConsoleConfig, passphrase: Passphrase, broker: Broker, store: Store
-) -> int:
-    import base64
-
+async def _send(signed: Cancelling, wanted: _Wanted, console: Investigator) -> int:
     from investigator.cli.signals import stop_event
-    from investigator.console.cancelling import publish_cancel
-    from investigator.console.keys import load_sealing_key
     from investigator.console.render import renderer
-    from investigator.console.rules import load_rules
-    from investigator.console.stopping import stop_and_follow
-    from investigator.protocol.sealing import public_sealing_key
 
     action = signed.action
-    key = None if config.sealing_key is None else load_sealing_key(config.sealing_key, passphrase)
-    own = None if key is None else base64.b64encode(public_sealing_key(key)).decode()
-    why = ""
-    if action is None:
-        why = "the action is not known here, so nobody can say who ran it"
-    elif action.action.sealto not in (None, own):
-        why = "its results are sealed to another console, which hears how its agents end"
-    if not wanted.follow_s or action is None or why:
-        await publish_cancel(signed, broker, now_s=time.time())
-        print(f"cancelled: action {signed.cancel.id}" + (f"; {why}" if why else ""), file=sys.stderr)
-        return 0
-    stop = stop_event()
-    modules = [operation.module for operation in action.action.operations]
+    modules = [operation.module for operation in action.action.operations] if action is not None else []
     form: Form = wanted.output.value
-    audience = _Lines() if form == "text" else renderer(form, show="all", modules=modules)
-    stopped = await stop_and_follow(
+    stop = stop_event()
+    stopped = await console.send_cancel(
         signed,
-        action,
-        broker,
-        store,
-        audience,
-        rules=load_rules(wanted.home),
-        policy=config.enrolment,
-        private_key=key,
-        started=lambda stopped: _say_started(action.action, stopped),
         follow_s=wanted.follow_s,
+        audience=_Lines() if form == "text" else renderer(form, show="all", modules=modules),
+        started=lambda stopped: _say_started(signed.cancel.id, stopped),
         stop=stop,
     )
+    if stopped.unfollowed:
+        print(
+            f"cancelled: action {signed.cancel.id}" + (f"; {stopped.unfollowed}" if wanted.follow_s else ""),
+            file=sys.stderr,
+        )
+        return 0
     if stop.is_set():
         return INTERRUPTED
     if stopped.working:
@@ -174,38 +146,23 @@ async def _send(  # noqa: PLR0917 - what an open console consists of
     return Incomplete.exit_code if stopped.refused or stopped.working else 0
 
 
-def _say_started(action: Action, stopped: Stopped) -> None:
+def _say_started(action: str, stopped: Stopped) -> None:
     agents = "agent" if stopped.running == 1 else "agents"
     print(
-        f"cancelled: action {action.id}; {stopped.ended_before} had ended, {stopped.running} {agents} may be running it",
+        f"cancelled: action {action}; {stopped.ended_before} had ended, {stopped.running} {agents} may be running it",
         file=sys.stderr,
     )
 
 
-class _Lines:
-    """A line on standard output for each agent that ends, the rest on standard error."""
+class _Lines(Unmoved):
+    """A line on standard output for each agent that ends, warnings on standard error."""
 
-    def started(self, action: Action, *, targeted: int, expected: int) -> None:
-        """Said by `_say_started`, which knows more."""
-
-    def piece(self, agent: str, name: str, piece: Piece) -> bool:  # noqa: ARG002
-        """What was found is for whoever asked."""
-        return False
+    def __init__(self) -> None:
+        super().__init__(lambda text: print(f"warning: {printable(text)}", file=sys.stderr))
 
     def outcome(self, agent: str, name: str, state: State, outcome: Outcome | None) -> None:  # noqa: ARG002
+        """One line."""
         from investigator.console.render_parts import why
-        from investigator.printable import printable
 
         reason = why(outcome)
         print(f"{printable(name)} {state}" + (f" ({reason})" if reason else ""), flush=True)
-
-    def progress(self, *, targeted: int, answered: int, found: int, failed: int, elapsed_s: float) -> None:
-        """It takes a second; there is nothing to watch."""
-
-    def summary(self, summary: Summary) -> None:
-        """The lines have said it."""
-
-    def warn(self, text: str) -> None:
-        from investigator.printable import printable
-
-        print(f"warning: {printable(text)}", file=sys.stderr)

@@ -279,19 +279,19 @@ class _Signing:
 
     async def look(self) -> tuple[Inventory, list[Known]]:
         """The fleet, and whom the service knows; without a service, nobody."""
-        from investigator.console.enrolled import load_fleet
+        from investigator.console.fleet import load_fleet
         from investigator.console.enrolling import known_agents
         from investigator.console.rules import load_rules
         from investigator.errors import BrokerError
 
-        inventory, enrolled = await load_fleet(self.broker, self.store, load_rules(self._home), self._config.enrolment)
-        self._enrolled = enrolled
+        fleet = await load_fleet(self.broker, self.store, load_rules(self._home), self._config.enrolment)
+        self._enrolled = fleet.enrolled
         try:
             known, _ = await known_agents(self.broker)
         except BrokerError as error:
             _say(f"[notice] the enrolment service does not answer: {error}")
             known = []
-        return inventory, known
+        return fleet.inventory, known
 
     def holder(self, name: str, *, but: str) -> str:
         """The id of the other agent that has a name here; empty: nobody."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -14,13 +14,17 @@ from investigator.agent.trust import load_trust
 from investigator.broker.claims import push_claims
 from investigator.broker.connection import Broker, connect
 from investigator.broker.credentials import Credentials
+from investigator.broker.elsewhere import push_accounts
 from investigator.broker.enrolment_service import serve_enrolment
+from investigator.broker.housekeeping import Housekeeper
 from investigator.broker.scopes import Scope
-from investigator.broker.streams import ensure_streams
+from investigator.broker.server_tls import services_address
+from investigator.broker.streams import ensure_streams, when_ready
 from investigator.config import BrokerConfig, load_agent, load_broker
 from investigator.errors import BrokerError, InvestigatorError
 
 AGAIN_AFTER_S: Final = 10.0
+PUSH_AGAIN_AFTER_S: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -57,7 +61,9 @@ async def serving_beside(broker: Broker, home: Path, config: BrokerConfig) -> As
 
 
 async def serve_alone(home: Path, url: str) -> None:
-    """Until Ctrl-C or SIGTERM, for a broker at `url`; who is shut out is told to its servers over the system account.
+    """Until Ctrl-C or SIGTERM, beside a broker that runs elsewhere; who is shut out is told to all of its servers.
+
+    `url` in place of the address that broker.toml leads to.
 
     Raises:
         DeploymentError: configuration, trust, keys or database cannot be used.
@@ -67,46 +73,67 @@ async def serve_alone(home: Path, url: str) -> None:
 
     log_to_stderr()
     config, stop = load_broker(home), stop_event()
-    url = url or f"nats://{config.host}:{config.port}"
+    address, tls = services_address(config)
     trust = load_trust(load_agent(home))
+    services = Credentials.load(config.credentials)
     system = Credentials.load(config.store / f"{Scope.SYSTEM}.creds")
     changed = asyncio.Event()
-    async with (
-        await connect(url, Credentials.load(config.credentials), name="enrolment", give_up_after_s=10) as broker,
-        await connect(url, system, name="enrolment, accounts", give_up_after_s=10) as servers,
-    ):
-        for line in await ensure_streams(broker):
-            print(line, flush=True)
+    replicas = config.cluster.replicas if config.cluster is not None else 1
 
-        def ready() -> None:
-            print(f"enrolment service ready at {url}, policy {config.enrolment.policy}", flush=True)
+    async def tell_servers() -> list[str]:
+        if config.cluster is not None and not url:
+            return await push_accounts(config)
+        async with await connect(url or address, system, name="enrolment, accounts", tls=tls) as servers:
+            await push_claims(servers, config.store)
+        return []
 
-        serving = asyncio.create_task(
-            serve_enrolment(broker, config.store, trust, config.enrolment, ready=ready, accounts_changed=changed.set)
-        )
-        pushing = asyncio.create_task(_push(servers, config.store, changed))
+    async with await connect(url or address, services, name="enrolment", tls=tls, give_up_after_s=10) as broker:
+        await when_ready(broker)
+        for line in await ensure_streams(broker, replicas=replicas, records_days=config.records_days):
+            _say(line)
+        tasks = [
+            asyncio.create_task(
+                serve_enrolment(
+                    broker,
+                    config.store,
+                    trust,
+                    config.enrolment,
+                    ready=lambda: _say(f"enrolment service ready at {url or address}, policy {config.enrolment.policy}"),
+                    accounts_changed=changed.set,
+                )
+            ),
+            asyncio.create_task(_push(tell_servers, changed)),
+            asyncio.create_task(Housekeeper(broker).run(_say)),
+        ]
         stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait({serving, pushing, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (serving, pushing, stopped):
+        await asyncio.wait({*tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (*tasks, stopped):
             task.cancel()
-        done, _ = await asyncio.wait({serving, pushing})
+        done, _ = await asyncio.wait(tasks)
         for task in done:
             if not task.cancelled():
                 task.result()
-    print("enrolment service stopped", flush=True)
+    _say("enrolment service stopped")
 
 
-async def _push(servers: Broker, folder: Path, changed: asyncio.Event) -> None:
-    """Each change, until the servers have it."""
+async def _push(tell_servers: Callable[[], Awaitable[list[str]]], changed: asyncio.Event) -> None:
+    """Each change, until all servers have it."""
     while True:
         await changed.wait()
         changed.clear()
         try:
-            await push_claims(servers, folder)
+            problems = await tell_servers()
         except BrokerError as error:
-            _log.error("enrolment: %s; trying again", error)
-            await asyncio.sleep(1)
+            problems = [str(error)]
+        for problem in problems:
+            _log.error("enrolment: %s; trying again", problem)
+        if problems:
+            await asyncio.sleep(PUSH_AGAIN_AFTER_S)
             changed.set()
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def log_to_stderr() -> None:

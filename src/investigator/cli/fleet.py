@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import sys
 import time
 from datetime import timedelta
@@ -12,20 +11,16 @@ from typing import Any, Final
 
 import orjson
 
-from investigator.cli.request import DEFAULT_LIFE_S, RunRequest
+from investigator.cli.request import RunRequest
 from investigator.config import CONSOLE_FILE, ConsoleConfig, default_home, load_console
 from investigator.console.action_file import AskedFor
-from investigator.console.dispatch import Prepared, add_signature, prepare, sign_action, write_action
-from investigator.console.keys import load_sealing_key, load_sealto, load_signer, quiet_signer, signer_fingerprint
+from investigator.console.author import DEFAULT_TARGET, Author
+from investigator.console.dispatch import Prepared, prepare
 from investigator.console.passphrase import Passphrase
-from investigator.console.people_file import owners, read_people
-from investigator.console.rules import Rules, load_rules
 from investigator.console.signed_file import check_same_target
-from investigator.errors import BadInput, Incomplete, Refused
-from investigator.protocol.action import Action, compressed
-from investigator.protocol.sealing import public_sealing_key
+from investigator.errors import Incomplete
+from investigator.protocol.action import DEFAULT_LIFE_S, Action, compressed
 
-DEFAULT_TARGET: Final = "status='online'"
 INTERRUPTED: Final = 130
 
 
@@ -35,8 +30,10 @@ class Asking:
     def __init__(self, request: RunRequest, asked: AskedFor) -> None:
         self.request = request
         self.asked = asked
-        self.config: ConsoleConfig = _settings(request)
-        self.passphrase = Passphrase("the investigator's key", self.config.passphrase_command)
+        config = _settings(request)
+        self.author = Author(
+            deployment_folder(request), config, Passphrase("the investigator's key", config.passphrase_command)
+        )
 
     def go(self) -> int:
         """Print, sign and print, explain, or ask."""
@@ -44,13 +41,13 @@ class Asking:
             prepared = prepare(self.asked.envelope)
             check_same_target(prepared.action)
             if self.request.sign_only:  # the next signer's turn
-                prepared = add_signature(prepared, load_signer(self.config.signer, self.passphrase))
+                prepared = self.author.add_signature(prepared)
         else:
             action = self.write()
             if self.request.print_action:
                 _print_unsigned(action)
                 return 0
-            prepared = sign_action(action, load_signer(self.config.signer, self.passphrase))
+            prepared = self.author.sign(action)
         if self.request.sign_only:
             print(prepared.envelope.encode().decode())
             return 0
@@ -67,14 +64,11 @@ class Asking:
             print(f"[notice] no target specified, defaulting to all online agents ({DEFAULT_TARGET})", file=sys.stderr)
         operations = [compressed(operation) if request.compress else operation for operation in asked.operations]
         with_times = asked.validfrom is not None and asked.expireafter is not None and request.expire_s is None
-        return write_action(
+        return self.author.write(
             name=request.name if request.named or request.file is None else asked.name,
             target=target,
             operations=operations,
-            now_s=time.time(),
             life=timedelta(seconds=request.expire_s or DEFAULT_LIFE_S),
-            macros=self.config.targets,
-            sealto=None if self.config.sealing_key is None else load_sealto(self.config.sealing_key, self.passphrase),
             description=asked.description,
             threat=asked.threat,
             validfrom=asked.validfrom if with_times else None,
@@ -83,54 +77,16 @@ class Asking:
             notfound=request.target_notfound,
         )
 
-    def _refuse_unreadable(self, action: Action, private_key: bytes | None) -> None:
-        """Whoever follows an action must be able to open its results: to all others every agent would seem silent."""
-        own = None if private_key is None else base64.b64encode(public_sealing_key(private_key)).decode()
-        if action.sealto not in (None, own):
-            owner = owners(read_people(self.config.people)).get(action.sealto or "", f"another key, {action.sealto}")
-            raise Refused(
-                f"action {action.id}: its results are sealed to {owner}, and this console could not open them",
-                hint="Who wrote the action sends it.",
-            )
-
-    def rules(self) -> Rules:
-        """Whose word about agents counts."""
-        return load_rules(deployment_folder(self.request))
-
-    def _private_key(self) -> bytes:
-        if self.config.sealing_key is None:
-            raise BadInput("console.toml names no sealing_key")
-        return load_sealing_key(self.config.sealing_key, self.passphrase)
-
     async def _investigate(self, prepared: Prepared) -> int:
         from investigator.cli.signals import stop_event
-        from investigator.console.investigation import investigate
-        from investigator.console.link import console_link
-        from investigator.console.recording import Recorder
+        from investigator.console.investigator import Investigator
         from investigator.console.render import renderer
-        from investigator.console.store import Store
 
         modules = [operation.module for operation in prepared.action.operations]
         audience = renderer(self.request.output, show=self.request.show, modules=modules)
-        private_key = None if self.config.sealing_key is None else self._private_key()
-        self._refuse_unreadable(prepared.action, private_key)
-        async with console_link(self.config) as broker, Store(self.config.store) as store:
-            summary = await investigate(
-                prepared,
-                broker,
-                store,
-                audience,
-                rules=self.rules(),
-                policy=self.config.enrolment,
-                private_key=private_key,
-                wait=self.request.wait,
-                stop=stop_event(),
-                recorder=Recorder(
-                    broker,
-                    by=signer_fingerprint(self.config.signer),
-                    signer=quiet_signer(self.config.signer, self.passphrase),
-                ),
-            )
+        self.author.refuse_unreadable(prepared.action)  # before anybody is connected to
+        async with Investigator(author=self.author) as console:
+            summary = await console.send(prepared, wait=self.request.wait).follow(audience, stop_event())
         if summary.interrupted:
             print(f"`investigator cancel {prepared.action.id}` stops it on the agents", file=sys.stderr)
             return INTERRUPTED
@@ -139,7 +95,7 @@ class Asking:
 
     async def _explain(self, prepared: Prepared) -> int:
         """`--dry-run`: everything about the action, and the agents that it would reach; nothing is sent."""
-        from investigator.console.enrolled import load_fleet
+        from investigator.console.fleet import load_fleet
         from investigator.console.forewarning import forewarnings
         from investigator.console.link import console_link
         from investigator.console.store import Store
@@ -147,15 +103,12 @@ class Asking:
         from investigator.printable import printable
         from investigator.protocol.action import utc
 
-        async with console_link(self.config) as broker, Store(self.config.store) as store:
-            inventory, enrolled = await load_fleet(broker, store, self.rules(), self.config.enrolment)
+        async with console_link(self.author.config) as broker, Store(self.author.config.store) as store:
+            fleet = await load_fleet(broker, store, self.author.rules(), self.author.config.enrolment)
         now = utc(time.time())
-        matching = inventory.matching(prepared.condition, now)
-        hosts = [host for host in matching if enrolled.counts(host)]
-        for line in [
-            *enrolled.warnings(matching, inventory.hosts.values()),
-            *forewarnings(hosts, prepared.action),
-        ]:
+        matching = fleet.inventory.matching(prepared.condition, now)
+        hosts = fleet.counted(matching)
+        for line in [*fleet.warnings, *fleet.standings(matching), *forewarnings(hosts, prepared.action)]:
             print(f"warning: {printable(line)}", file=sys.stderr)
         document = {
             "action": orjson.loads(prepared.envelope.signed_bytes),
@@ -170,7 +123,7 @@ class Asking:
         print(f"condition  {orjson.dumps(prepared.action.condition).decode()}")
         print(f"subjects   {', '.join(prepared.subjects)}")
         print(f"agents     {len(hosts)}; nothing was sent")
-        write_agents([enrolled.row(host, now) for host in hosts], output="text", now=now)
+        write_agents([fleet.enrolled.row(host, now) for host in hosts], output="text", now=now)
         return 0
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from investigator.agent.facts import host_name
 from investigator.agent.limits import Limits
 from investigator.agent.runner import Ran, Runner
-from investigator.cli.request import DEFAULT_LIFE_S, LOCAL, RunRequest
+from investigator.cli.request import LOCAL, RunRequest
 from investigator.cli.signals import stop_event
 from investigator.console.action_file import AskedFor
 from investigator.console.audience import Audience, Summary
@@ -24,7 +24,7 @@ from investigator.errors import BadInput, Incomplete
 from investigator.modules import get_module
 from investigator.modules.interface import load_parameters
 from investigator.modules.needs import lacking
-from investigator.protocol.action import Action, Operation, utc
+from investigator.protocol.action import DEFAULT_LIFE_S, Action, Operation, utc
 from investigator.protocol.result import Outcome, Result, State, merged_state
 
 INTERRUPTED: Final = 130

@@ -26,8 +26,6 @@ from investigator.modules.interface import Module, load_parameters
 Show = Literal["found", "notfound", "all"]
 Output = Literal["text", "json", "ndjson", "csv"]
 LOCAL: Final = "local"
-DEFAULT_LIFE_S: Final = 300.0
-"""How long an action is valid without `-e`; MIG's."""
 _DAYS: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)d(?=$|[0-9.])", re.ASCII)
 
 

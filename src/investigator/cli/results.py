@@ -14,8 +14,8 @@ from investigator.errors import Incomplete, Refused
 if TYPE_CHECKING:
     from investigator.config import ConsoleConfig
     from investigator.console.audience import Audience, Summary
-    from investigator.console.passphrase import Passphrase
-    from investigator.console.results import Asked
+    from investigator.console.author import Author
+    from investigator.protocol.action import Action
 
 INTERRUPTED = 130
 
@@ -59,70 +59,39 @@ async def _results(  # noqa: PLR0917 - what was typed
     home: Path, config: ConsoleConfig, word: str, key: Path | None, show: Show, output: Output, *, follow: bool
 ) -> int:
     from investigator.cli.signals import stop_event
-    from investigator.console.keys import quiet_signer, signer_fingerprint
-    from investigator.console.link import console_link
+    from investigator.console.author import Author
+    from investigator.console.investigator import Investigator
     from investigator.console.passphrase import Passphrase
-    from investigator.console.recording import Recorder
     from investigator.console.render import renderer
-    from investigator.console.results import find_asked, follow_results
-    from investigator.console.rules import load_rules
-    from investigator.console.store import Store
 
-    passphrase = Passphrase("the investigator's key", config.passphrase_command)
-    async with console_link(config) as broker, Store(config.store) as store:
-        asked = await find_asked(word, store, broker, own=_own_sealto(config, passphrase))
-        private_key = _private_key(asked, config, key, passphrase)
-        modules = [operation.module for operation in asked.prepared.action.operations]
+    author = Author(home, config, Passphrase("the investigator's key", config.passphrase_command))
+    opener = author if key is None else _with_key(author, key)
+    async with Investigator(author=author) as console:
+        investigation = await console.results(word, follow=follow, key=opener.key_for)
+        opener.key_for(investigation.action)  # a person who is asked for its passphrase can still leave with Ctrl-C
+        modules = [operation.module for operation in investigation.action.operations]
         audience = renderer(output.value, show=show.value, modules=modules)
-        summary = await follow_results(
-            asked,
-            broker,
-            store,
-            audience,
-            rules=load_rules(home),
-            policy=config.enrolment,
-            private_key=private_key,
-            follow=follow,
-            stop=stop_event(),
-            recorder=Recorder(
-                broker, by=signer_fingerprint(config.signer), signer=quiet_signer(config.signer, passphrase)
-            ),
-        )
-    _say_sealed(asked, config, summary, audience)
+        summary = await investigation.follow(audience, stop_event())
+    _say_sealed(investigation.action, config, summary, audience)
     return _exit_code(summary)
 
 
-def _own_sealto(config: ConsoleConfig, passphrase: Passphrase) -> tuple[str, ...]:
-    import base64
+def _with_key(author: Author, key: Path) -> Author:
+    """The same, who opens results with another key."""
+    import msgspec
 
-    from investigator.console.keys import load_sealto
+    from investigator.console.author import Author
+    from investigator.console.passphrase import Passphrase
 
-    if config.sealing_key is None:
-        return ()
-    return (base64.b64encode(load_sealto(config.sealing_key, passphrase)).decode(),)
-
-
-def _private_key(asked: Asked, config: ConsoleConfig, key: Path | None, passphrase: Passphrase) -> bytes | None:
-    """The key to open answers with; no passphrase is asked for where it opens nothing of this action."""
-    import base64
-
-    from investigator.console.keys import load_sealing_key, load_sealto
-    from investigator.console.passphrase import Passphrase as Another
-
-    file, phrase = (config.sealing_key, passphrase) if key is None else (key, Another(str(key)))
-    if file is None or asked.prepared.action.sealto is None:
-        return None
-    if base64.b64encode(load_sealto(file, phrase)).decode() != asked.prepared.action.sealto:
-        return None
-    return load_sealing_key(file, phrase)
+    return Author(author.home, msgspec.structs.replace(author.config, sealing_key=key), Passphrase(str(key)))
 
 
-def _say_sealed(asked: Asked, config: ConsoleConfig, summary: Summary, audience: Audience) -> None:
+def _say_sealed(action: Action, config: ConsoleConfig, summary: Summary, audience: Audience) -> None:
     from investigator.console.people_file import owners, read_people
 
     if not summary.sealed:
         return
-    sealto = asked.prepared.action.sealto or ""
+    sealto = action.sealto or ""
     owner = owners(read_people(config.people)).get(sealto)
     whose = f"{owner}'s key {sealto}" if owner else f"a key that nobody here is known by: {sealto}"
     agents = "agent has" if summary.sealed == 1 else "agents have"

@@ -91,7 +91,7 @@ def _in_fleet(home: Path, condition: Condition) -> list[tuple[str, str]]:
 
 async def _ask_inventory(home: Path, condition: Condition) -> list[tuple[str, str]]:
     from investigator.config import load_console
-    from investigator.console.enrolled import load_fleet
+    from investigator.console.fleet import load_fleet
     from investigator.console.link import console_link
     from investigator.console.rules import load_rules
     from investigator.console.store import Store
@@ -99,9 +99,8 @@ async def _ask_inventory(home: Path, condition: Condition) -> list[tuple[str, st
 
     config = load_console(home)
     async with console_link(config) as broker, Store(config.store) as store:
-        inventory, enrolled = await load_fleet(broker, store, load_rules(home), config.enrolment)
-    hosts = inventory.matching(condition, utc(time.time()))
-    return [(host.id, host.name) for host in hosts if enrolled.counts(host)]
+        fleet = await load_fleet(broker, store, load_rules(home), config.enrolment)
+    return [(host.id, host.name) for host in fleet.counted(fleet.inventory.matching(condition, utc(time.time())))]
 
 
 def _write(tree: list[Any], subjects: list[str], agents: list[tuple[str, str]], output: Output) -> None:

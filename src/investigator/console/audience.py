@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,3 +48,30 @@ class Audience(Protocol):
 
     def warn(self, text: str) -> None:
         """Something that the person who asks should know."""
+
+
+class Unmoved:
+    """An audience that shows nothing and hands on the warnings; others change what they care for."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self._warn = warn
+
+    def started(self, action: Action, *, targeted: int, expected: int) -> None:
+        """Not shown."""
+
+    def piece(self, agent: str, name: str, piece: Piece) -> bool:  # noqa: ARG002 - the audience's
+        """Not shown: the outcome comes whole."""
+        return False
+
+    def outcome(self, agent: str, name: str, state: State, outcome: Outcome | None) -> None:
+        """Not shown."""
+
+    def progress(self, *, targeted: int, answered: int, found: int, failed: int, elapsed_s: float) -> None:
+        """Not shown."""
+
+    def summary(self, summary: Summary) -> None:
+        """Not shown."""
+
+    def warn(self, text: str) -> None:
+        """Handed on."""
+        self._warn(text)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection as AnyOf
     from datetime import datetime
 
-    from investigator.broker.connection import Broker, Message
+    from investigator.broker.connection import Broker, Message, Subscription
     from investigator.console.enrolled import Enrolled
     from investigator.console.inventory import Host, Inventory
     from investigator.console.store import Store
@@ -53,6 +53,16 @@ class NotEnrolled(Refused):
     """An answer of an agent that is not proven to be one of ours."""
 
     code = "not-enrolled"
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """For who passes on what others open."""
+
+    on_payload: Callable[[str, str, bytes], None]
+    """Called with agent id, name, and payload as it came."""
+    settled_after_s: float = 2.0
+    """Whether a sealed answer has more parts nobody can tell who cannot open it: after so much silence it is awaited no longer."""
 
 
 @dataclass(slots=True)
@@ -79,6 +89,7 @@ class Collection:
     """Whose answers count; without it, everybody's."""
     on_piece: Callable[[str, str, Piece], bool] = lambda _agent, _name, _piece: False
     """Called with agent id, name and findings that came ahead of an outcome; where it is true, the outcome comes without them."""
+    relay: Relay | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     """Further agents that an answer is expected of, id to name: the inventory may have forgotten them."""
     vouched: AnyOf[str] = ()
@@ -99,10 +110,12 @@ class Collection:
     _taken: set[bytes] = field(default_factory=set)
     _last_sequence: int = 0
     _heartbeats_told: int = 0
+    _newest_sealed_s: float = 0.0
     _unkept: list[tuple[str, bytes]] = field(default_factory=list)
     _strangers: dict[str, list[bytes]] = field(default_factory=dict)
     """Payloads of agents that nobody has judged yet."""
     _strange_bytes: int = 0
+    _subscriptions: list[Subscription] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Expect an answer of every targeted agent."""
@@ -127,9 +140,15 @@ class Collection:
 
     async def listen(self) -> None:
         """Subscribe before the action goes out: the first answers come within milliseconds."""
-        await self.broker.subscribe(results_of(self.action.id), self._on_answer)
-        await self.broker.subscribe(ALL_HEARTBEATS, self._on_heartbeat)
+        for subject, callback in ((results_of(self.action.id), self._on_answer), (ALL_HEARTBEATS, self._on_heartbeat)):
+            self._subscriptions.append(await self.broker.subscribe(subject, callback))
         await self.broker.flush()
+
+    async def close(self) -> None:
+        """Hear no more: the connection may live on, and lead other investigations."""
+        for subscription in self._subscriptions:
+            await subscription.unsubscribe()
+        self._subscriptions.clear()
 
     async def until_over(self, *, awaited: set[str], wait: bool, tick: Callable[[], None]) -> None:
         """Collect until every awaited agent is final (with `wait`: every targeted one, else to the end of its life).
@@ -142,7 +161,7 @@ class Collection:
         while True:
             await self._judge_strangers()
             missing = self.tally.waiting(everyone if wait else {agent for agent in awaited if not self._stopped(agent)})
-            if not missing:
+            if not missing - self._settled():
                 return
             if self.is_over:
                 await self.read_stream()
@@ -330,15 +349,32 @@ class Collection:
                 self._check(head, told)
         except (Refused, BadInput) as error:
             if isinstance(error, NotSealedToUs) and not self.is_for_us:
-                self.sealed.add(agent)
+                self._pass_on(agent, payload)
             else:
                 self._drop(agent, error)
             return
         self._unkept.append((agent, payload))
+        if self.relay is not None:
+            self.relay.on_payload(agent, self.name_of(agent), payload)
         self.seen_since.add(agent)
         if told is not None:
             self._count(agent, told)
         self.changed.set()
+
+    def _pass_on(self, agent: str, payload: bytes) -> None:
+        """Sealed to somebody else, who will tell whether it is an answer at all."""
+        self.sealed.add(agent)
+        self.seen_since.add(agent)
+        self._newest_sealed_s = time.monotonic()
+        if self.relay is not None:
+            self.relay.on_payload(agent, self.name_of(agent), payload)
+        self.changed.set()
+
+    def _settled(self) -> set[str]:
+        """Agents of which nothing more is awaited here, though they are in no state."""
+        if self.relay is None or time.monotonic() - self._newest_sealed_s < self.relay.settled_after_s:
+            return set()
+        return self.sealed
 
     def _check(self, head: Head, told: Outcome | Piece) -> None:
         """Raise BadFrame for what verifies, and is no answer to what was asked."""

@@ -7,14 +7,13 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from investigator.console.fleet import known_inventory
 from investigator.console.standing import Judged, Policy, Register, Standing
 from investigator.console.statements import Statements
 from investigator.protocol.subjects import ALL_STATEMENTS, RECORDS
 
 if TYPE_CHECKING:
     from investigator.broker.connection import Broker
-    from investigator.console.inventory import Host, Inventory
+    from investigator.console.inventory import Host
     from investigator.console.rules import Rules
     from investigator.console.store import Store
 
@@ -101,18 +100,6 @@ async def load_enrolled(broker: Broker, store: Store, rules: Rules, policy: Poli
     enrolled = Enrolled(register, statements, store)
     enrolled.problems = statements.problems()[:MAX_TOLD]
     return enrolled
-
-
-async def load_fleet(broker: Broker, store: Store, rules: Rules, policy: Policy) -> tuple[Inventory, Enrolled]:
-    """The inventory, every host of it judged.
-
-    Raises:
-        BrokerError, DeploymentError: as `known_inventory` and `load_enrolled`.
-    """
-    inventory = await known_inventory(broker, store)
-    enrolled = await load_enrolled(broker, store, rules, policy)
-    await enrolled.judge(inventory.hosts.values())
-    return inventory, enrolled
 
 
 def _conflicts(hosts: Iterable[Host]) -> list[str]:

@@ -1,18 +1,54 @@
-"""The fleet as this console knows it: what the streams say now, held against what it heard before."""
+"""The fleet as this console knows it: what the streams say now, held against what it heard before and what people signed."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from investigator.console.enrolled import load_enrolled
+from investigator.console.heads import keep_heads
 from investigator.console.inventory import load_inventory
 from investigator.console.sync import rebuild
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from investigator.broker.connection import Broker
+    from investigator.console.enrolled import Enrolled
     from investigator.console.inventory import Host, Inventory
+    from investigator.console.rules import Rules
+    from investigator.console.standing import Policy
     from investigator.console.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The inventory, every host of it judged."""
+
+    inventory: Inventory
+    enrolled: Enrolled
+    warnings: list[str]
+    """A line for each thing that did not verify or is not as it was known."""
+
+    def counted(self, hosts: Sequence[Host]) -> list[Host]:
+        """Those that are asked, and believed."""
+        return [host for host in hosts if self.enrolled.counts(host)]
+
+    def standings(self, hosts: Sequence[Host]) -> list[str]:
+        """What to know of who is who before these are asked."""
+        return self.enrolled.warnings(hosts, self.inventory.hosts.values())
+
+
+async def load_fleet(broker: Broker, store: Store, rules: Rules, policy: Policy) -> Fleet:
+    """The fleet, by those whose word about agents counts here.
+
+    Raises:
+        BrokerError, DeploymentError: as `known_inventory` and `load_enrolled`.
+    """
+    inventory = await known_inventory(broker, store)
+    enrolled = await load_enrolled(broker, store, rules, policy)
+    await enrolled.judge(inventory.hosts.values())
+    return Fleet(inventory, enrolled, [*enrolled.problems, *inventory.dropped, *await keep_heads(store, inventory)])
 
 
 async def known_inventory(broker: Broker, store: Store) -> Inventory:

@@ -10,12 +10,11 @@ from typing import Any, Final
 
 from investigator.broker.connection import Broker
 from investigator.console.audience import Audience, Summary
-from investigator.console.collect import Collection, awaited, placed_for
+from investigator.console.collect import Collection, Relay, awaited, placed_for
 from investigator.console.dispatch import Prepared, publish
-from investigator.console.enrolled import Enrolled, load_fleet
+from investigator.console.fleet import Fleet, load_fleet
 from investigator.console.forewarning import forewarnings
-from investigator.console.heads import keep_heads
-from investigator.console.inventory import Host, Inventory
+from investigator.console.inventory import Host
 from investigator.console.recording import Recorder
 from investigator.console.rules import Rules
 from investigator.console.standing import Policy
@@ -40,20 +39,37 @@ async def investigate(
     wait: bool,
     stop: asyncio.Event,
     recorder: Recorder | None = None,
+    relay: Relay | None = None,
 ) -> Summary:
     """Publish an action and follow it until every awaited agent is final, or `stop` is set (Ctrl-C).
 
     Agents that are not enrolled by `rules` and `policy` are named, not expected, and not believed. `recorder` puts on record
-    how it stood at the end.
+    how it stood at the end; `relay` is told every payload.
 
     Raises:
         BrokerError: the broker went away for good; the audience has the summary of what had arrived.
         DeploymentError: the store's disk is full.
     """
-    started = time.monotonic()
-    targeted, collection = await _open(
-        prepared, broker, store, audience, private_key, *await load_fleet(broker, store, rules, policy)
-    )
+    fleet = await load_fleet(broker, store, rules, policy)
+    targeted, collection = await _open(prepared, broker, store, audience, private_key, fleet)
+    collection.relay = relay
+    try:
+        return await _follow(prepared, collection, targeted, audience, wait=wait, stop=stop, recorder=recorder)
+    finally:
+        await collection.close()
+
+
+async def _follow(
+    prepared: Prepared,
+    collection: Collection,
+    targeted: list[Host],
+    audience: Audience,
+    *,
+    wait: bool,
+    stop: asyncio.Event,
+    recorder: Recorder | None,
+) -> Summary:
+    started, broker, store = time.monotonic(), collection.broker, collection.store
     for line in forewarnings(targeted, prepared.action):
         audience.warn(line)
     expected = awaited(targeted, utc(time.time()))
@@ -111,21 +127,12 @@ def tell_progress(collection: Collection, audience: Audience, *, began: float) -
 
 
 async def _open(  # noqa: PLR0917 - what an open console consists of
-    prepared: Prepared,
-    broker: Broker,
-    store: Store,
-    audience: Audience,
-    private_key: bytes | None,
-    inventory: Inventory,
-    enrolled: Enrolled,
+    prepared: Prepared, broker: Broker, store: Store, audience: Audience, private_key: bytes | None, fleet: Fleet
 ) -> tuple[list[Host], Collection]:
-    for line in [*enrolled.problems, *inventory.dropped, *await keep_heads(store, inventory)]:
+    matching = fleet.inventory.matching(prepared.condition, utc(time.time()), await store.who_came_to())
+    for line in [*fleet.warnings, *fleet.standings(matching)]:
         audience.warn(line)
-    now = utc(time.time())
-    matching = inventory.matching(prepared.condition, now, await store.who_came_to())
-    for line in enrolled.warnings(matching, inventory.hosts.values()):
-        audience.warn(line)
-    targeted = [host for host in matching if enrolled.counts(host)]
+    targeted = fleet.counted(matching)
 
     def tell(agent: str, name: str, outcome: Outcome) -> None:
         audience.outcome(agent, name, outcome.state, outcome)
@@ -136,13 +143,13 @@ async def _open(  # noqa: PLR0917 - what an open console consists of
         envelope=hashlib.sha256(prepared.envelope.encode()).hexdigest(),
         broker=broker,
         store=store,
-        inventory=inventory,
+        inventory=fleet.inventory,
         targeted=targeted,
         private_key=private_key,
         on_outcome=tell,
         on_warning=audience.warn,
         on_piece=audience.piece,
-        enrolled=enrolled,
+        enrolled=fleet.enrolled,
     )
     return targeted, collection
 
@@ -157,6 +164,7 @@ async def until_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) ->
         stopped.cancel()
         if not task.done():
             task.cancel()
+            await asyncio.wait({task})
     if task.done() and not task.cancelled():
         task.result()
 

@@ -24,14 +24,16 @@ _PUBLIC: Final = re.compile(rb"^Public-Key: ([A-Za-z0-9+/]{43}=)$", re.MULTILINE
 """Before the PEM, where RFC 7468 lets any text stand: what results are sealed to is known without the passphrase."""
 
 
-def load_signer(config: Signing, passphrase: Callable[[], str]) -> Signer:
+def load_signer(config: Signing, passphrase: Callable[[], str], *, may_prompt: bool = True) -> Signer:
     """The investigator's signer; a protected key asks for its passphrase when it is first used.
+
+    Without `may_prompt` gpg signs with what its agent holds open already, and asks nobody.
 
     Raises:
         DeploymentError: no key, or not a usable one.
     """
     if config.gpg is not None:
-        return GpgSigner(config.gpg, config.gpg_home)
+        return GpgSigner(config.gpg, config.gpg_home, may_prompt=may_prompt)
     if config.key is None:
         raise DeploymentError("console.toml names no key: [signer] needs `key` or `gpg`")
     refuse_readable(config.key)

@@ -29,6 +29,8 @@ class Passphrase:
     what: str
     command: Sequence[str] = ()
     """A program and its arguments; the first line that it prints is the passphrase."""
+    may_prompt: bool = True
+    """Whether a person is asked where nothing gives it; a program that uses the library has its terminal for itself."""
     _known: str | None = None
 
     def __call__(self) -> str:
@@ -48,9 +50,10 @@ class Passphrase:
         return self._known is not None
 
     def _ask(self) -> str:
-        if not sys.stdin.isatty():
+        if not self.may_prompt or not sys.stdin.isatty():
+            why = "there is no terminal to ask on" if self.may_prompt else "nobody may be asked for it"
             raise DeploymentError(
-                f"{self.what} is protected by a passphrase, and there is no terminal to ask on",
+                f"{self.what} is protected by a passphrase, and {why}",
                 hint=f"{FD_VARIABLE} names a descriptor to read it from; `passphrase_command` in console.toml a command.",
             )
         return getpass.getpass(f"Passphrase of {self.what}: ")

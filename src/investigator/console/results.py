@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from investigator.console.audience import Audience, Summary
 from investigator.console.cancelling import read_action
-from investigator.console.collect import Collection, awaited, placed_for
-from investigator.console.enrolled import load_fleet
-from investigator.console.heads import keep_heads
+from investigator.console.collect import Collection, Relay, awaited, placed_for
+from investigator.console.fleet import Fleet, load_fleet
 from investigator.console.investigation import conclude, tell_progress, until_stopped
 from investigator.console.records import Entry, entries
 from investigator.console.sync import read_records
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
     from investigator.broker.connection import Broker
     from investigator.console.dispatch import Prepared
-    from investigator.console.enrolled import Enrolled
     from investigator.console.inventory import Inventory
     from investigator.console.recording import Recorder
     from investigator.console.rules import Rules
@@ -118,21 +116,40 @@ async def follow_results(
     follow: bool,
     stop: asyncio.Event,
     recorder: Recorder | None = None,
+    relay: Relay | None = None,
 ) -> Summary:
     """Tell everything that came of an action, each agent once; with `follow` also who comes until its time is over.
 
     Agents that are there and have not ended are still working, unless the action's time is over. What is sealed to
-    another key than `private_key` is counted in the summary's `sealed`.
+    another key than `private_key` is counted in the summary's `sealed`. `relay` is told every payload. Agents that are not
+    enrolled by `rules` and `policy` are not believed.
 
     Raises:
         BrokerError: the broker went away for good; the audience has the summary of what had arrived.
         DeploymentError: the store cannot be read.
     """
     began = time.monotonic()
-    inventory, enrolled = await load_fleet(broker, store, rules, policy)
-    for line in [*enrolled.problems, *inventory.dropped, *await keep_heads(store, inventory)]:
+    fleet = await load_fleet(broker, store, rules, policy)
+    for line in fleet.warnings:
         audience.warn(line)
-    collection = await _collection(asked, broker, store, audience, private_key, inventory, enrolled)
+    collection = await _collection(asked, broker, store, audience, private_key, fleet)
+    collection.relay = relay
+    try:
+        summary, problem = await _follow(asked, collection, audience, began=began, follow=follow, stop=stop)
+    finally:
+        await collection.close()
+    if problem is not None:
+        raise problem
+    if collection.store_problem is not None:
+        raise collection.store_problem
+    if recorder is not None and not _is_on_record(asked, summary, recorder, final=collection.is_over):
+        await recorder.record(collection, summary, audience, asked_s=asked.asked_s)
+    return summary
+
+
+async def _follow(
+    asked: Asked, collection: Collection, audience: Audience, *, began: float, follow: bool, stop: asyncio.Event
+) -> tuple[Summary, BrokerError | None]:
     expected = awaited(collection.targeted, utc(time.time()))
     audience.started(asked.prepared.action, targeted=len(collection.tally.targeted), expected=len(expected))
     if follow:
@@ -152,20 +169,13 @@ async def follow_results(
             problem = error
     await collection.finish()
     working = set() if collection.is_over else collection.tally.waiting(expected)
-    summary = conclude(
+    return conclude(
         collection,
         audience,
         working=working,
         elapsed_s=time.monotonic() - began,
         interrupted=follow and stop.is_set(),
-    )
-    if problem is not None:
-        raise problem
-    if collection.store_problem is not None:
-        raise collection.store_problem
-    if recorder is not None and not _is_on_record(asked, summary, recorder, final=collection.is_over):
-        await recorder.record(collection, summary, audience, asked_s=asked.asked_s)
-    return summary
+    ), problem
 
 
 async def _collection(  # noqa: PLR0917 - what an open console consists of
@@ -174,19 +184,18 @@ async def _collection(  # noqa: PLR0917 - what an open console consists of
     store: Store,
     audience: Audience,
     private_key: bytes | None,
-    inventory: Inventory,
-    enrolled: Enrolled,
+    fleet: Fleet,
 ) -> Collection:
-    action = asked.prepared.action
+    action, inventory = asked.prepared.action, fleet.inventory
     known = await store.targeted(action.id)
     if known:
         targeted = [inventory.hosts[one.agent] for one in known if one.agent in inventory.hosts]
         placed = {one.agent: one.sequence for one in known if one.sequence}
     else:
         matching = inventory.matching(asked.prepared.condition, utc(asked.asked_s), await store.who_came_to())
-        for line in enrolled.warnings(matching, inventory.hosts.values()):
+        for line in fleet.standings(matching):
             audience.warn(line)
-        targeted = [host for host in matching if enrolled.counts(host)]
+        targeted = fleet.counted(matching)
         placed = placed_for(targeted, await _sequences(action.id, asked.prepared.envelope.digest, broker))
 
     def tell(agent: str, name: str, outcome: Outcome) -> None:
@@ -200,7 +209,7 @@ async def _collection(  # noqa: PLR0917 - what an open console consists of
         store=store,
         inventory=inventory,
         targeted=targeted,
-        enrolled=enrolled,
+        enrolled=fleet.enrolled,
         names={one.agent: one.name or one.agent for one in known},
         vouched={one.agent for one in known},
         private_key=private_key,

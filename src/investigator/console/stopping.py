@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from investigator.console.audience import Audience, Summary
 from investigator.console.cancelling import Cancelling, publish_cancel
 from investigator.console.collect import Collection, awaited
 from investigator.console.dispatch import Prepared
-from investigator.console.enrolled import load_fleet
+from investigator.console.fleet import load_fleet
 from investigator.console.investigation import until_stopped
 from investigator.console.rules import Rules
 from investigator.console.standing import Policy
@@ -35,6 +36,8 @@ class Stopped:
     """Names of agents that refuse the cancel, each with the reason."""
     working: int = 0
     """Agents that neither ended nor refused in time."""
+    unfollowed: str = ""
+    """Why nobody was waited for, where the cancel was published and nothing else; the numbers say nothing then."""
 
 
 async def stop_and_follow(
@@ -60,12 +63,11 @@ async def stop_and_follow(
         DeploymentError: the store's disk is full.
     """
     began = time.monotonic()
-    inventory, enrolled = await load_fleet(broker, store, rules, policy)
-    for line in inventory.dropped:
+    fleet = await load_fleet(broker, store, rules, policy)
+    for line in fleet.warnings:
         audience.warn(line)
     now = utc(time.time())
-    matching = inventory.matching(action.condition, now, await store.who_came_to())
-    targeted = [host for host in matching if enrolled.counts(host)]
+    targeted = fleet.counted(fleet.inventory.matching(action.condition, now, await store.who_came_to()))
     stopped, envelope = Stopped(0, 0), cancelling.envelope
 
     def tell(agent: str, name: str, outcome: Outcome) -> None:
@@ -84,28 +86,29 @@ async def stop_and_follow(
         envelope=hashlib.sha256(action.envelope.encode()).hexdigest(),
         broker=broker,
         store=store,
-        inventory=inventory,
+        inventory=fleet.inventory,
         targeted=targeted,
         private_key=private_key,
         on_outcome=tell,
         on_warning=audience.warn,
         cancel=frozenset(hashlib.sha256(each.encode()).hexdigest() for each in (envelope, envelope.bare())),
         on_cancel_refused=refused,
-        enrolled=enrolled,
+        enrolled=fleet.enrolled,
     )
-    await collection.listen()
-    await collection.read_stream()
-    remaining |= collection.tally.waiting(awaited(targeted, now))
-    stopped.running, stopped.ended_before = len(remaining), len(collection.tally.outcomes)
-    await publish_cancel(cancelling, broker, now_s=time.time())
-    started(stopped)
-    audience.started(action.action, targeted=len(targeted), expected=stopped.running)
     try:
-        async with asyncio.timeout(follow_s):
-            await until_stopped(stop, collection.until_over(awaited=remaining, wait=False, tick=lambda: None))
-    except TimeoutError:
-        pass
-    await collection.finish()
+        await collection.listen()
+        await collection.read_stream()
+        remaining |= collection.tally.waiting(awaited(targeted, now))
+        stopped.running, stopped.ended_before = len(remaining), len(collection.tally.outcomes)
+        await publish_cancel(cancelling, broker, now_s=time.time())
+        started(stopped)
+        audience.started(action.action, targeted=len(targeted), expected=stopped.running)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(follow_s):
+                await until_stopped(stop, collection.until_over(awaited=remaining, wait=False, tick=lambda: None))
+        await collection.finish()
+    finally:
+        await collection.close()
     stopped.working = len(collection.tally.waiting(remaining))
     audience.summary(
         Summary(

@@ -159,8 +159,12 @@ class KeyFileSigner:
 class GpgSigner:
     """Signs with a key in gpg's keyring: agent, pinentry and smartcards come with it."""
 
-    def __init__(self, fingerprint: str, homedir: Path | None = None, program: str = "gpg") -> None:
+    def __init__(
+        self, fingerprint: str, homedir: Path | None = None, program: str = "gpg", *, may_prompt: bool = True
+    ) -> None:
         """Name the key: of a primary key gpg takes the newest signing subkey, with `!` behind it exactly that key.
+
+        Without `may_prompt` no pinentry is started: what needs a passphrase that gpg's agent does not hold fails.
 
         Raises:
             BadInput: not a full fingerprint. gpg would take a part of a name or of a fingerprint, and somebody else's key.
@@ -169,6 +173,8 @@ class GpgSigner:
         if not _FINGERPRINT.fullmatch(self._user):
             raise BadInput(f"{fingerprint!r} is not a full fingerprint (40 hex digits)")
         self._gpg = [program, *(["--homedir", str(homedir)] if homedir else [])]
+        if not may_prompt:
+            self._gpg += ["--pinentry-mode", "error"]
 
     @cached_property
     def fingerprint(self) -> str:

@@ -24,6 +24,8 @@ MAX_MODULE_CHARACTERS: Final = 100
 MAX_OPERATIONS: Final = 1000
 MAX_LIFE: Final = timedelta(days=30)
 """How long the stream keeps an action; a longer one is refused at the console and by agents alike."""
+DEFAULT_LIFE_S: Final = 300.0
+"""How long an action is valid where nobody says; MIG's."""
 MAX_OPENED_PARAMETER_BYTES: Final = 64 << 20
 _ID = re.compile(r"[0-9a-f]{32}")
 _YEARS = range(1970, 9999)

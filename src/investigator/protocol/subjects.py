@@ -22,6 +22,8 @@ ALL_RESULTS: Final = "mig.result.*.*"
 ALL_FACTS: Final = "mig.facts.*"
 ALL_HEARTBEATS: Final = "mig.hb.*"
 ALL_ALERTS: Final = "mig.alert.*.*"
+ALL_API: Final = "mig.api.*"
+"""What scripts ask a gateway, and nobody else."""
 ALL_RECORDS: Final = "mig.record.>"
 ALL_ACTION_RECORDS: Final = "mig.record.action.>"
 """The server's own copies of what `ALL_ACTIONS` carried; nobody may publish there."""
@@ -86,6 +88,11 @@ def results_of(action_id: str) -> str:
 def facts_subject(agent_id: str) -> str:
     """Where an agent publishes its facts."""
     return f"mig.facts.{token(agent_id)}"
+
+
+def api_subject(method: str) -> str:
+    """Where a gateway is asked for this."""
+    return f"mig.api.{token(method)}"
 
 
 def heartbeat_subject(agent_id: str) -> str:

@@ -124,6 +124,20 @@ def test_people_come_and_go(folder):
     assert operator.load_account(folder, Account.MIG).nats["revocations"] == {bob.public_key: NOW_S}
 
 
+def test_scripts_are_users_of_their_own_kind_and_share_no_name_with_people(folder):
+    made = operator.add_person(folder, "tick", now_s=NOW_S, scope=Scope.SCRIPT)
+    claims = jwt.decode(made.jwt)
+    keys = {key["role"]: key["key"] for key in operator.load_account(folder, Account.MIG).nats["signing_keys"]}
+    assert (claims.name, claims.iss) == ("tick", keys["script"])
+    assert (operator.people(folder, scope=Scope.SCRIPT), operator.people(folder)) == (["tick"], [])
+    for scope in (Scope.SCRIPT, Scope.INVESTIGATOR):
+        with pytest.raises(DeploymentError, match="is there already"):
+            operator.add_person(folder, "tick", now_s=NOW_S, scope=scope)
+    assert not operator.remove_person(folder, "tick", now_s=NOW_S)
+    assert operator.remove_person(folder, "tick", now_s=NOW_S, scope=Scope.SCRIPT)
+    assert claims.sub in operator.load_account(folder, Account.MIG).nats["revocations"]
+
+
 @pytest.mark.parametrize("name", ["", ".", "a.b", "a b", "*", ">", "-a", "x" * 33, "ü", *Scope, "../x"])
 def test_a_name_that_would_be_no_file_or_no_token_is_refused(folder, name):
     with pytest.raises(DeploymentError, match="cannot be a broker user's name"):
