@@ -28,12 +28,12 @@ from typing import Any
 
 import nats
 import orjson
+from investigator.agent.own_credentials import own_credentials
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from investigator import Investigator
 from investigator.agent.facts import gather_row
-from investigator.agent.own_credentials import own_credentials
 from investigator.agent.runner import Ran
 from investigator.agent.service import Agent
 from investigator.agent.state import AgentState

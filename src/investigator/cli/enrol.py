@@ -279,8 +279,8 @@ class _Signing:
 
     async def look(self) -> tuple[Inventory, list[Known]]:
         """The fleet, and whom the service knows; without a service, nobody."""
-        from investigator.console.fleet import load_fleet
         from investigator.console.enrolling import known_agents
+        from investigator.console.fleet import load_fleet
         from investigator.console.rules import load_rules
         from investigator.errors import BrokerError
 

@@ -98,7 +98,9 @@ async def serve_alone(home: Path, url: str) -> None:
                     config.store,
                     trust,
                     config.enrolment,
-                    ready=lambda: _say(f"enrolment service ready at {url or address}, policy {config.enrolment.policy}"),
+                    ready=lambda: _say(
+                        f"enrolment service ready at {url or address}, policy {config.enrolment.policy}"
+                    ),
                     accounts_changed=changed.set,
                 )
             ),

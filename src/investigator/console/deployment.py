@@ -71,9 +71,7 @@ def create_deployment(
     port = port or _free_port()
     with filling(home) as scratch:
         own = _fill(scratch, passphrase=passphrase)
-        _fill_configuration(
-            scratch, network, port=port, passphrase=passphrase, passphrase_command=passphrase_command
-        )
+        _fill_configuration(scratch, network, port=port, passphrase=passphrase, passphrase_command=passphrase_command)
     return Deployment(home, own, network.url(port), passphrase is not None)
 
 
