@@ -137,16 +137,19 @@ def test_a_key_that_was_cut_short_by_a_power_cut_never_gets_its_name(tmp_path: P
     assert not (tmp_path / f"{KEY_FILE}.new").exists()
 
 
-@pytest.mark.parametrize("content", [b"no database at all", b"SQLite format 3\0" + b"\xff" * 4096])
-def test_a_damaged_database_is_told_and_not_replaced(tmp_path: Path, content: bytes) -> None:
-    agent_id(tmp_path)
+def test_a_damaged_database_is_kept_aside_and_the_agent_is_the_same_one(tmp_path: Path) -> None:
+    first = agent_id(tmp_path)
     for path in tmp_path.glob(f"{DATABASE_FILE}*"):
         path.unlink()
-    (tmp_path / DATABASE_FILE).write_bytes(content)
-    for _ in range(2):
-        with pytest.raises(DeploymentError, match=DATABASE_FILE), AgentState(tmp_path):
-            pass
-    assert (tmp_path / DATABASE_FILE).read_bytes() == content
+    (tmp_path / DATABASE_FILE).write_bytes(b"no database at all")
+    with AgentState(tmp_path) as state:
+        assert state.identity.id == first
+        assert state.ledger.not_signed_before_s > 0
+    (aside,) = tmp_path.glob("agent-damaged-*.sqlite")
+    assert aside.read_bytes() == b"no database at all"
+    with AgentState(tmp_path) as state:
+        assert state.ledger.not_signed_before_s > 0
+    assert list(tmp_path.glob("agent-damaged-*.sqlite")) == [aside]
 
 
 def test_a_place_that_cannot_be_a_folder_is_one_line(tmp_path: Path) -> None:
