@@ -30,8 +30,8 @@ KEEP_AFTER_EXPIRY_S: Final = 90 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Unfinished:
-    """An action that was admitted, and whose run ended with the agent."""
+class Entered:
+    """An action that was admitted."""
 
     digest: str
     action: str
@@ -91,10 +91,16 @@ class Ledger:
         """Record how the run ended."""
         self._execute("UPDATE admitted SET state = ? WHERE digest = ?", state, digest)
 
-    def unfinished(self) -> list[Unfinished]:
+    def unfinished(self) -> list[Entered]:
         """What was running when the agent ended; none of it runs again."""
         rows = self._execute("SELECT digest, action, sealto FROM admitted WHERE state IS NULL")
-        return [Unfinished(*row) for row in rows]
+        return [Entered(*row) for row in rows]
+
+    def entered(self, action: str) -> Entered | None:
+        """What was admitted under this id, the newest of several; None where nothing was."""
+        query = "SELECT digest, action, sealto FROM admitted WHERE action = ? ORDER BY signed_s DESC LIMIT 1"
+        rows = self._execute(query, action)
+        return Entered(*rows[0]) if rows else None
 
     def came_to(self, action: str, found: bool) -> bool:
         """Whether this action ran here and found something, or (with `found` false) ran and found nothing."""

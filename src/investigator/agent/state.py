@@ -6,7 +6,7 @@ import base64
 import fcntl
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final, Self
 
 import orjson
@@ -16,7 +16,7 @@ from investigator.agent import processes
 from investigator.agent.alerts import AlertBox
 from investigator.agent.audit import Audit
 from investigator.agent.cancels import Cancels
-from investigator.agent.database import open_database
+from investigator.agent.database import open_database, transaction
 from investigator.agent.durable import write_private
 from investigator.agent.ledger import Ledger
 from investigator.agent.outbox import Outbox
@@ -28,6 +28,8 @@ from investigator.program import archive_path
 from investigator.protocol.identity import Identity
 
 if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -49,6 +51,7 @@ class AgentState:
         self.alerts: AlertBox
         self.cancels: Cancels
         self.revocations: Revocations
+        self._database: sqlite3.Connection
         self._closing = ExitStack()
 
     def __enter__(self) -> Self:
@@ -70,6 +73,7 @@ class AgentState:
             self.audit = opened.enter_context(audit)
             database = open_database(None if self.folder is None else self.folder / DATABASE_FILE)
             opened.callback(database.close)
+            self._database = database
             self.ledger = Ledger(database, key_is_new=key_is_new, now_s=int(time.time()))
             self.outbox = Outbox(database)
             self.alerts = AlertBox(database, self.identity)
@@ -77,6 +81,16 @@ class AgentState:
             self.revocations = Revocations(None if self.folder is None else self.folder / REVOCATIONS_FOLDER)
             self._closing = opened.pop_all()
         return self
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """What is written to ledger and outbox within is there whole or not at all.
+
+        Raises:
+            NotStored: the disk did not take it.
+        """
+        with transaction(self._database, "the agent's database"):
+            yield
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

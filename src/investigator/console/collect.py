@@ -131,6 +131,7 @@ class Collection:
         if self.broker.is_connected:
             if lost_s is not None:
                 self.on_warning("the broker is back")
+                self._last_sequence = 0  # its store may be another one; what was taken before is known by its bytes
             return None
         if lost_s is None:
             self.on_warning("the broker went away; trying again")
