@@ -96,7 +96,7 @@ class Answers:
                 if ends is not None:
                     self._unnoted[digest] = ends
         except (BadInput, DeploymentError) as error:
-            self._post_smaller(outcome, error, action, digest, sealto, ends)
+            self._post_smaller(outcome, error, action=action, digest=digest, sealto=sealto, ends=ends)
         else:
             self._posted()
 
@@ -104,6 +104,7 @@ class Answers:
         self,
         outcome: Outcome,
         error: BadInput | DeploymentError,
+        *,
         action: str,
         digest: str,
         sealto: str | None,

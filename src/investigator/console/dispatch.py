@@ -129,8 +129,8 @@ def prepare(envelope: Envelope) -> Prepared:
     return Prepared(action, condition, leads_to, envelope)
 
 
-async def publish(prepared: Prepared, broker: Broker, *, now_s: float) -> None:
-    """Stage 3: into the actions' stream, on every subject that the target needs, until it expires.
+async def publish(prepared: Prepared, broker: Broker, *, now_s: float, only: Sequence[str] | None = None) -> None:
+    """Stage 3: into the actions' stream, on every subject that the target needs (or `only` these of them), until it expires.
 
     Raises:
         BrokerError: the stream did not take it.
@@ -140,7 +140,7 @@ async def publish(prepared: Prepared, broker: Broker, *, now_s: float) -> None:
     if left_s < 1:
         raise BadInput(f"action {prepared.action.id} has expired")
     raw = prepared.envelope.encode()
-    for subject in prepared.subjects:
+    for subject in prepared.subjects if only is None else only:
         await broker.publish_acked(
             subject, raw, message_id=f"{prepared.envelope.digest}.{secrets.token_hex(8)}", ttl_s=left_s
         )

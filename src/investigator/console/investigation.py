@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import hashlib
 import time
 from collections.abc import Coroutine
@@ -16,9 +18,10 @@ from investigator.console.forewarning import forewarnings
 from investigator.console.heads import keep_heads
 from investigator.console.inventory import Host, load_inventory
 from investigator.console.store import Store
-from investigator.errors import BrokerError
+from investigator.errors import BadInput, BrokerError
 from investigator.protocol.action import utc
 from investigator.protocol.result import Outcome
+from investigator.protocol.subjects import ACTIONS
 from investigator.protocol.tally import count
 
 
@@ -44,6 +47,7 @@ async def investigate(
         audience.warn(line)
     expected = awaited(targeted, utc(time.time()))
     await store.keep_action(prepared.action.id, prepared.action.name, prepared.envelope, published_s=time.time())
+    collection.on_broker_back = functools.partial(_publish_again, prepared, broker, collection, audience)
     await collection.listen()
     await publish(prepared, broker, now_s=time.time())
     audience.started(prepared.action, targeted=len(targeted), expected=len(expected))
@@ -105,6 +109,26 @@ async def _open(
         on_piece=audience.piece,
     )
     return targeted, collection
+
+
+async def _publish_again(prepared: Prepared, broker: Broker, collection: Collection, audience: Audience) -> None:
+    """Where the broker has lost the action with its store, only this console has it for agents that did not hear it yet.
+
+    Agents that did hear it say so, and run nothing again. Where somebody cancelled it, the cancel is lost too: nothing is sent.
+
+    Raises:
+        BrokerError: the broker went away again.
+    """
+    present = {stored.subject async for stored in broker.batch_get(ACTIONS, subjects=prepared.subjects)}
+    lost = [subject for subject in prepared.subjects if subject not in present]
+    if not lost:
+        return
+    if "cancelled" in collection.tally.counts():
+        audience.warn("the broker lost its store: agents that have not heard this action will not")
+        return
+    with contextlib.suppress(BadInput):  # it has expired
+        await publish(prepared, broker, now_s=time.time(), only=lost)
+        audience.warn("the broker lost its store: the action was published again")
 
 
 async def until_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
