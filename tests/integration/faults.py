@@ -15,6 +15,7 @@ import resource
 import shutil
 import signal
 import sqlite3
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -38,6 +39,8 @@ from investigator.protocol.result import Outcome
 from investigator.protocol.sealing import public_sealing_key
 from investigator.protocol.subjects import ALL_FACTS, FACTS, RESULTS, results_of
 
+SET_CLOCK = Path(__file__).with_name("set_clock.py")
+CROWD = Path(__file__).with_name("crowd.py")
 LIFE_S = 150
 ANSWERED_WITHIN_S = 100.0
 NO_ROOM_BYTES = 96 << 10
@@ -81,8 +84,8 @@ class Fleet:
 
     home: Path
     size: int
-    through: BlackHole | None = None
-    """What the agents reach the broker through."""
+    in_one_process: bool = False
+    """Whether the agents are coroutines of one process, for many: then none of them can be broken alone."""
     deployment: Deployment = field(init=False)
     broker: Process = field(init=False)
     agents: dict[str, Process] = field(default_factory=dict)
@@ -92,7 +95,11 @@ class Fleet:
         with contextlib.ExitStack() as opened:
             self.deployment = opened.enter_context(Deployment(self.home))
             self.broker = self.deployment.broker()
-            self.start(*(f"agent-{number}" for number in range(1, self.size + 1)))
+            if self.in_one_process:
+                program = [sys.executable, str(CROWD), str(self.home), str(self.size)]
+                self.deployment.start(program=program).until("ready", within_s=120)
+            else:
+                self.start(*(f"agent-{number}" for number in range(1, self.size + 1)))
             self._open = opened.pop_all()
         return self
 
@@ -147,6 +154,25 @@ class Fleet:
             path.write_text(before)
             self.restart_all()
 
+    @contextlib.contextmanager
+    def own_clock(self, name: str) -> Iterator[Callable[[float], object]]:
+        """An agent is started again with a clock of its own; yields what sets it, in seconds from the true time."""
+        offset = self.home / "offset"
+
+        def set_clock(seconds: float) -> None:
+            fresh = offset.with_suffix(".new")
+            fresh.write_text(f"{seconds:g}")
+            fresh.replace(offset)
+
+        set_clock(0)
+        self.agents[name].end()
+        program = [sys.executable, str(SET_CLOCK), str(offset)]
+        self.agents[name] = self.deployment.start("agent", "--name", name, program=program)
+        self.agents[name].until("connected")
+        yield set_clock
+        self.agents[name].end()
+        self.start(name)
+
     def restart_all(self) -> None:
         """In order, so that each says good-bye."""
         names = list(self.agents)
@@ -176,6 +202,17 @@ class Fleet:
         console = self.deployment.start("run", "--output", "ndjson", "--wait", "-i", str(path))
         return Asked(action.id, prepared.envelope.digest, console, bell, time.time())
 
+    def play_back(self, asked: Asked) -> None:
+        """Publish the envelope of a question again, as a broker could that turned against its fleet."""
+
+        async def publish() -> None:
+            async with console_link(load_console(self.home)) as broker:
+                raw = (self.home / f"{asked.action}.json").read_bytes()
+                await broker.publish(f"mig.action.all.{asked.action}", raw)
+                await broker.flush()
+
+        asyncio.run(publish())
+
     def finish(self, asked: Asked, *, console: bool = True) -> Count:
         """Wait until every agent has answered, and the console has ended; then count."""
         until(lambda: len(self.answered(asked)) >= self.size, "all agents answered", within_s=ANSWERED_WITHIN_S)
@@ -198,14 +235,17 @@ class Fleet:
             on_console=on_console,
         )
 
-    def answered(self, asked: Asked) -> dict[str, list[tuple[float, Outcome]]]:
-        """Every outcome that the stream holds, by agent, with its time there; none while there is no broker."""
+    def answered(self, asked: Asked, *, replays: bool = False) -> dict[str, list[tuple[float, Outcome]]]:
+        """Every outcome that the stream holds, by agent, with its time there; none while there is no broker.
+
+        With `replays` instead what agents said to the same action when it came again.
+        """
         try:
-            return asyncio.run(self._answered(asked))
+            return asyncio.run(self._answered(asked, replays=replays))
         except BrokerError:
             return {}
 
-    async def _answered(self, asked: Asked) -> dict[str, list[tuple[float, Outcome]]]:
+    async def _answered(self, asked: Asked, *, replays: bool) -> dict[str, list[tuple[float, Outcome]]]:
         config = load_console(self.home)
         assert config.sealing_key is not None
         key = load_sealing_key(config.sealing_key, lambda: "")
@@ -216,8 +256,9 @@ class Fleet:
                 head, part = unpack(stored.data, action=asked.action, agent=agent, private_key=key)
                 outcome = Assembly().add(head, part)
                 assert isinstance(outcome, Outcome)
-                if outcome.code != "replayed":  # not an answer: it says that one came or will come
-                    answers.setdefault(agent, []).append((stored.time.timestamp(), outcome))
+                if replays != (outcome.code == "replayed"):  # which is no answer: it says that one came or will come
+                    continue
+                answers.setdefault(agent, []).append((stored.time.timestamp(), outcome))
         return answers
 
     def registered(self) -> int:
@@ -430,6 +471,29 @@ def disk_full_for_the_ledger(fleet: Fleet) -> Count:
         return count
 
 
+def clock_set_back(fleet: Fleet) -> Count:
+    """An agent's clock goes back by an hour once it has run the action: played back, that is refused; what is new still runs."""
+    with fleet.own_clock("agent-1") as set_clock, Bell(holds=False) as bell:
+        asked = fleet.ask(bell)
+        count = fleet.finish(asked)
+        set_clock(-3600)
+        fleet.play_back(asked)
+        until(lambda: len(fleet.answered(asked, replays=True)) == fleet.size, "all say that it ran")
+        assert bell.rung == fleet.size
+        assert nothing(fleet).states == {"found": fleet.size}  # the time of the newest signature counts
+        set_clock(0)
+        assert nothing(fleet).states == {"found": fleet.size}
+        return count
+
+
+def many_come_back_at_once(fleet: Fleet) -> Count:
+    """SIGKILL of the server, and a question as soon as it is back; the agents come when they come."""
+    with Bell(holds=False) as bell:
+        fleet.kill_broker()
+        fleet.start_broker()
+        return fleet.finish(fleet.ask(bell))
+
+
 Fault = Callable[[Fleet], Count]
 FAULTS: tuple[Fault, ...] = (
     nothing,
@@ -445,4 +509,5 @@ FAULTS: tuple[Fault, ...] = (
     black_holed,
     disk_full_for_the_outbox,
     disk_full_for_the_ledger,
+    clock_set_back,
 )

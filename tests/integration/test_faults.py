@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from faults import FAULTS, Fault, Fleet
+from faults import FAULTS, Fault, Fleet, many_come_back_at_once
 
 ANSWERS = {
     "agent_killed_while_it_runs": {"found": 1, "failed/interrupted": 1},
@@ -23,3 +23,11 @@ def test_nothing_is_lost_counted_twice_or_run_twice(tmp_path: Path, fault: Fault
     assert count.states == expected
     if fault.__name__ != "console_killed":
         assert sum(count.on_console.values()) == 2
+
+
+def test_two_hundred_agents_that_come_back_at_once_all_answer_once(tmp_path: Path) -> None:
+    with Fleet(tmp_path / "home", 200, in_one_process=True) as fleet:
+        count = many_come_back_at_once(fleet)
+    assert (count.lost, count.double, count.twice) == (0, 0, 0)
+    assert count.states == {"found": 200}
+    assert count.on_console == {"found": 200}
