@@ -228,7 +228,7 @@ class Fleet:
         return Count(
             states=dict(states),
             lost=self.size - len(answers),
-            double=sum(len(each) - 1 for each in answers.values()),
+            double=sum(max(0, sum(outcome.state != "refused" for _, outcome in each) - 1) for each in answers.values()),
             twice=max(runs - self.size, 0, sum(max(0, each - 1) for each in self.admissions(asked).values())),
             runs=runs,
             seconds=max(at_s for at_s, _ in first) - asked.at_s,
@@ -471,6 +471,22 @@ def disk_full_for_the_ledger(fleet: Fleet) -> Count:
         return count
 
 
+def ledger_overwritten(fleet: Fleet) -> Count:
+    """An agent is killed and its database is rubbish: it is put aside, and the audit knows what ran. The next question is answered."""
+    with Bell(holds=False) as bell:
+        asked = fleet.ask(bell)
+        until(lambda: len(fleet.answered(asked)) == fleet.size, "all answered")
+        fleet.kill("agent-1")
+        for path in fleet.state("agent-1").glob("agent.sqlite*"):
+            path.write_bytes(b"rubbish" * 1000)
+        fleet.start("agent-1")
+        until(lambda: sum(len(each) for each in fleet.answered(asked).values()) > fleet.size, "it was refused")
+        assert "ledger-lost" in [outcome.code for each in fleet.answered(asked).values() for _, outcome in each]
+        assert len(list(fleet.state("agent-1").glob("agent-damaged-*.sqlite"))) == 1
+        assert nothing(fleet).states == {"found": fleet.size}
+        return fleet.finish(asked)
+
+
 def clock_set_back(fleet: Fleet) -> Count:
     """An agent's clock goes back by an hour once it has run the action: played back, that is refused; what is new still runs."""
     with fleet.own_clock("agent-1") as set_clock, Bell(holds=False) as bell:
@@ -509,5 +525,6 @@ FAULTS: tuple[Fault, ...] = (
     black_holed,
     disk_full_for_the_outbox,
     disk_full_for_the_ledger,
+    ledger_overwritten,
     clock_set_back,
 )

@@ -236,6 +236,7 @@ class Actions:
             came_to=self._state.ledger.came_to,
             newest_signature_s=self._state.ledger.newest_signature_s,
             not_signed_before_s=self._state.ledger.not_signed_before_s,
+            recalled=self._state.ledger.recalled,
         )
 
     def _admitted(self, admitted: Admitted) -> None:

@@ -15,6 +15,7 @@ from investigator import __version__
 from investigator.agent import processes
 from investigator.agent.alerts import AlertBox
 from investigator.agent.audit import Audit
+from investigator.agent.audit_reading import admitted_digests
 from investigator.agent.cancels import Cancels
 from investigator.agent.database import open_database, transaction
 from investigator.agent.durable import write_private
@@ -61,26 +62,32 @@ class AgentState:
             DeploymentError: another agent runs on this state, or the folder is damaged, open to others, unwritable or
                 full.
         """
-        with ExitStack() as opened:  # what fails half-way leaves nothing open
+        with ExitStack() as taken_back, ExitStack() as opened:  # what fails half-way leaves nothing open
             if self.folder is None:
                 self.identity, key_is_new = Identity.generate(), True
             else:
                 lock = _claim(self.folder)
                 opened.callback(os.close, lock)
                 self.identity, key_is_new = _load_or_make_key(self.folder)
+                if key_is_new:  # a key beside no ledger would say at the next start that the ledger was lost
+                    taken_back.callback((self.folder / KEY_FILE).unlink, missing_ok=True)
                 _say_who(lock, self.folder, self.identity.id)
-            audit = Audit(self.folder, agent=self.identity.id, key_is_new=key_is_new)
-            self.audit = opened.enter_context(audit)
             database = open_database(None if self.folder is None else self.folder / DATABASE_FILE)
             opened.callback(database.close)
             self._database = database
-            self.ledger = Ledger(database, key_is_new=key_is_new, now_s=int(time.time()))
+            self.ledger = Ledger(database, key_is_new=key_is_new, now_s=int(time.time()), recall=self._recall)
+            audit = Audit(self.folder, agent=self.identity.id, key_is_new=key_is_new)
+            self.audit = opened.enter_context(audit)
             self.outbox = Outbox(database)
             self.alerts = AlertBox(database, self.identity)
             self.cancels = Cancels(database)
             self.revocations = Revocations(None if self.folder is None else self.folder / REVOCATIONS_FOLDER)
             self._closing = opened.pop_all()
+            taken_back.pop_all()
         return self
+
+    def _recall(self) -> set[str]:
+        return set() if self.folder is None else admitted_digests(self.folder)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
