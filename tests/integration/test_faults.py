@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from faults import FAULTS, Fault, Fleet, many_come_back_at_once
+from fault_fleet import FAULTS, Fault, Fleet, many_come_back_at_once
 
 ANSWERS = {
     "agent_killed_while_it_runs": {"found": 1, "failed/interrupted": 1},

@@ -142,7 +142,7 @@ class Answers:
         Raises:
             NotStored: that could not be written; the letter stays.
         """
-        _, _, action, _ = letter.subject.split(".")
+        action = letter.subject.rpartition(".")[0].rpartition(".")[2]
         _log.error("action %s: %s", action, error)
         entered = self._state.ledger.entered(action)
         if entered is None or len(letter.payload) <= SMALL_BYTES:  # then the answer that says so would not go either

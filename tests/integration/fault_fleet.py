@@ -418,6 +418,18 @@ def broker_killed_and_its_store_lost(fleet: Fleet) -> Count:
         return count
 
 
+def agent_asleep(fleet: Fleet) -> Count:
+    """SIGSTOP of an agent, as a laptop that is closed: the broker has come and gone when it wakes, and the action is in the stream."""
+    with Bell(holds=False) as bell:
+        fleet.agents["agent-1"].signal(signal.SIGSTOP)
+        asked = fleet.ask(bell)
+        bell.until(fleet.size - 1)
+        fleet.kill_broker()
+        fleet.start_broker()
+        fleet.agents["agent-1"].signal(signal.SIGCONT)
+        return fleet.finish(asked)
+
+
 def console_killed(fleet: Fleet) -> Count:
     """SIGKILL of the console while all agents run: the stream has their answers."""
     with Bell() as bell:
@@ -518,6 +530,7 @@ FAULTS: tuple[Fault, ...] = (
     agent_killed_before_the_broker_had_its_answer,
     agent_killed_before_it_heard_of_the_acknowledgement,
     agent_killed_after_it_answered,
+    agent_asleep,
     broker_killed_mid_action,
     broker_killed_and_its_store_lost,
     console_killed,
@@ -528,3 +541,5 @@ FAULTS: tuple[Fault, ...] = (
     ledger_overwritten,
     clock_set_back,
 )
+SLOW: frozenset[Fault] = frozenset((broker_paused, black_holed))
+"""Which take half a minute, by their nature."""
