@@ -57,7 +57,7 @@ def play(fault: Fault, fleet: Fleet, rounds: int, ends_s: float) -> bool:
         try:
             counts.append(fault(fleet))
         except AssertionError as error:
-            print(f"{name:<54}failed: {str(error).splitlines()[0]}")
+            print(f"{name:<54}failed: {(str(error) or repr(error)).splitlines()[0]}")
             return False
     lost, double, twice = (sum(getattr(count, what) for count in counts) for what in ("lost", "double", "twice"))
     seconds = statistics.median(count.seconds for count in counts)

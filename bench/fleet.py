@@ -33,13 +33,14 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from investigator.agent.facts import gather_row
+from investigator.agent.own_credentials import own_credentials
 from investigator.agent.runner import Ran
 from investigator.agent.service import Agent
 from investigator.agent.state import AgentState
 from investigator.agent.trust import Trust, load_trust
 from investigator.broker import binary
 from investigator.broker.connection import connect
-from investigator.broker.credentials import Credentials
+from investigator.broker.scopes import MAX_AGENT_MESSAGE_BYTES
 from investigator.config import load_agent, load_console
 from investigator.console.deployment import create_deployment
 from investigator.console.dispatch import sign_action, write_action
@@ -166,7 +167,6 @@ async def simulate_agents(home: Path, agents: int, pipe: Connection) -> None:
     config = load_agent(home)
     loaded, runner = load_trust(config), InProcess()
     trust = Trust(loaded.keyring, loaded.acl)  # real agents look at their own files, not thousands at the same
-    credentials = Credentials.load(config.broker.credentials)
     sample = gather_row(agent="", name="", tags={}, started="")
     waiting, all_ready = agents, asyncio.Event()
 
@@ -183,7 +183,12 @@ async def simulate_agents(home: Path, agents: int, pipe: Connection) -> None:
         with AgentState(None) as state:
             agent = Agent(config, state, trust, runner, name=f"sim-{number:05}", gather=gather)
             broker = await connect(
-                config.broker.url, credentials, name=agent.id, inbox=f"_INBOX.{agent.id}", on_state=agent.notice
+                config.broker.url,
+                own_credentials(None, config.broker.credentials.parent, agent=agent.id),
+                name=agent.id,
+                tls=config.broker.tls,
+                on_state=agent.notice,
+                max_message_bytes=MAX_AGENT_MESSAGE_BYTES,
             )
             async with broker:
                 await agent.run(broker, ready=ready)

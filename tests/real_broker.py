@@ -12,12 +12,14 @@ import asyncio
 import contextlib
 import re
 import shutil
+import time
 
 import pytest
 
-from investigator.broker import credentials
+from investigator.broker import operator
 from investigator.broker.connection import Message, connect
-from investigator.broker.credentials import Role
+from investigator.broker.credentials import Credentials
+from investigator.broker.scopes import Scope
 from investigator.broker.server import EmbeddedServer
 from investigator.broker.streams import ensure_streams
 
@@ -31,22 +33,28 @@ class Running:
         self.server = server
         self.open = []
 
-    async def connect(self, role, **options):
-        """A connection as one of the users; closed with the server."""
-        options = {"name": str(role), "url": self.server.url, **options}
-        broker = await connect(options.pop("url"), self.server.credentials(role), **options)
+    async def connect(self, user, **options):
+        """A connection with these credentials, or as one of the users with which a deployment begins; closed with the server."""
+        if isinstance(user, Scope):
+            user = Credentials.load(self.server.folder / f"{user}.creds")
+        options = {"name": user.name, "url": self.server.url, **options}
+        broker = await connect(options.pop("url"), user, **options)
         self.open.append(broker)
         return broker
 
+    def agents_credentials(self, agent_id, **options):
+        """What an enrolled agent of this id has."""
+        return minted(self.server.folder, agent_id, **options)
+
     async def agent(self, agent_id="a1", **options):
-        return await self.connect(Role.AGENTS, inbox=f"_INBOX.{agent_id}", **options)
+        return await self.connect(self.agents_credentials(agent_id), **options)
 
     async def investigator(self, **options):
-        return await self.connect(Role.INVESTIGATOR, **options)
+        return await self.connect(Scope.INVESTIGATOR, **options)
 
     async def owner(self):
         """Who makes streams."""
-        return await self.connect(Role.BROKER)
+        return await self.connect(Scope.SERVICES)
 
     async def restart(self):
         """The same server, store and port again."""
@@ -66,10 +74,19 @@ class Running:
         await ensure_streams(owner)
 
 
+def minted(folder, agent_id, *, lives_s=3600, now_s=None):
+    """New credentials of an agent, from a deployment's broker folder."""
+    made = Credentials.generate(agent_id)
+    now_s = int(time.time()) if now_s is None else now_s
+    return made.with_jwt(
+        operator.mint_agent(folder, agent=agent_id, user_key=made.public_key, lives_s=lives_s, now_s=now_s)
+    )
+
+
 @pytest.fixture
 def broker_folder(tmp_path):
     folder = tmp_path / "broker"
-    credentials.create(folder)
+    operator.create(folder, now_s=int(time.time()))
     return folder
 
 
@@ -83,7 +100,7 @@ def running(broker_folder):
             it = Running(server)
             try:
                 if streams:
-                    await ensure_streams(await it.connect(Role.BROKER))
+                    await ensure_streams(await it.connect(Scope.SERVICES))
                 yield it
             finally:
                 for broker in it.open:
@@ -123,6 +140,8 @@ class Wire:
     def __init__(self, target):
         host, _, port = target.removeprefix("nats://").rpartition(":")
         self._target = (host, int(port))
+        self.heard = None
+        """Called with all bytes that pass, in whichever direction."""
         self._writers = []
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -192,6 +211,8 @@ class Wire:
         with contextlib.suppress(OSError):
             while data := await source.read(65536):
                 await self._flowing.wait()
+                if self.heard is not None:
+                    self.heard(data)
                 sink.write(data)
                 await sink.drain()
         sink.transport.abort()

@@ -494,7 +494,7 @@ def ledger_overwritten(fleet: Fleet) -> Count:
         fleet.start("agent-1")
         until(lambda: sum(len(each) for each in fleet.answered(asked).values()) > fleet.size, "it was refused")
         assert "ledger-lost" in [outcome.code for each in fleet.answered(asked).values() for _, outcome in each]
-        assert len(list(fleet.state("agent-1").glob("agent-damaged-*.sqlite"))) == 1
+        assert list(fleet.state("agent-1").glob("agent-damaged-*.sqlite"))
         assert nothing(fleet).states == {"found": fleet.size}
         return fleet.finish(asked)
 

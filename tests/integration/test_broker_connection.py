@@ -9,9 +9,10 @@ import signal
 import pytest
 
 from investigator.broker.connection import State, connect
-from investigator.broker.credentials import Credentials, Role
+from investigator.broker.credentials import Credentials
 from investigator.broker.link import MAX_UNPARSED_BYTES, Link
 from investigator.broker.problems import MessageTooLargeError, StreamFullError
+from investigator.broker.scopes import MAX_AGENT_MESSAGE_BYTES, Scope
 from investigator.errors import BrokerError
 from investigator.protocol.subjects import ACTIONS, RESULTS
 
@@ -44,7 +45,6 @@ async def test_no_broker_is_one_clear_error_within_the_time_given():
 @pytest.mark.parametrize(
     "url",
     [
-        "nats://no.such.host.invalid:4222",
         "nats://127.0.0.1:port",
         "",
         "http://[::1",
@@ -226,9 +226,20 @@ async def test_a_message_that_is_too_large_with_its_headers_is_refused_here(runn
 
 async def test_a_message_that_is_too_large_for_its_stream_is_refused_for_good(running):
     async with running() as broker:
-        agent = await broker.agent()
+        investigator = await broker.investigator()
         with pytest.raises(MessageTooLargeError, match="message size exceeds maximum allowed"):
-            await agent.publish_acked("mig.result.x.a1", bytes(1_200_000), message_id="1")
+            await investigator.publish_acked("mig.action.all.x", bytes(1_200_000), message_id="1")
+
+
+async def test_a_message_that_is_too_large_for_ones_own_scope_is_never_sent(running):
+    """The server would not say so, but end the connection."""
+    async with running() as broker:
+        agent = await broker.agent(max_message_bytes=MAX_AGENT_MESSAGE_BYTES)
+        with pytest.raises(MessageTooLargeError, match=r"the broker takes 327,680$"):
+            await agent.publish("mig.result.x.a1", bytes(MAX_AGENT_MESSAGE_BYTES + 1))
+        headers = 12 + len("Nats-Msg-Id1") + 4
+        await agent.publish_acked("mig.result.x.a1", bytes(MAX_AGENT_MESSAGE_BYTES - headers), message_id="1")
+        assert agent.problem == ""
 
 
 async def test_a_subject_that_would_inject_commands_is_refused(running):
@@ -249,13 +260,13 @@ async def test_the_same_message_id_is_stored_once_and_succeeds_twice(running):
 
 async def test_a_full_stream_says_so_and_keeps_what_it_has(running):
     async with running() as broker:
-        owner, agent = await broker.connect(Role.BROKER), await broker.agent()
+        owner, agent = await broker.connect(Scope.SERVICES), await broker.agent()
         await owner.request("$JS.API.STREAM.DELETE.MIG_RESULTS", b"")
         configuration = b'{"name":"MIG_RESULTS","subjects":["mig.result.*.*"],"max_bytes":5000,"discard":"new"}'
         await owner.request("$JS.API.STREAM.CREATE.MIG_RESULTS", configuration)
         await agent.publish_acked("mig.result.x.a1", bytes(3000), message_id="1")
         with pytest.raises(StreamFullError, match="maximum bytes exceeded"):
-            await agent.publish_acked("mig.result.x.a2", bytes(3000), message_id="2")
+            await agent.publish_acked("mig.result.y.a1", bytes(3000), message_id="2")
 
 
 async def test_without_a_stream_an_acknowledged_message_is_a_clear_error(running):

@@ -7,7 +7,7 @@ import pytest
 from nats.aio.client import Client
 
 from investigator.broker.connection import connect
-from investigator.broker.credentials import Credentials, Role
+from investigator.broker.credentials import Credentials
 from investigator.broker.problems import NotPermittedError
 from investigator.errors import BrokerError
 from investigator.protocol.subjects import ACTIONS, ALERTS, FACTS, HEARTBEATS, RESULTS
@@ -18,13 +18,17 @@ async def ignore(_):
 
 
 @contextlib.asynccontextmanager
-async def rogue(broker):
+async def rogue(broker, credentials=None):
     """An attacker with an agent's credentials and a client without our manners."""
-    credentials = broker.server.credentials(Role.AGENTS)
+    credentials = credentials or broker.agents_credentials("rogue")
     client = Client()
-    client._public_nkey = credentials.public_key
-
-    await client.connect(broker.server.url, signature_cb=credentials.sign, inbox_prefix="_INBOX.rogue", error_cb=ignore)
+    await client.connect(
+        broker.server.url,
+        signature_cb=credentials.sign,
+        user_jwt_cb=credentials.jwt.encode,
+        inbox_prefix=f"_INBOX.{credentials.name}",
+        error_cb=ignore,
+    )
     try:
         yield client
     finally:
@@ -113,7 +117,7 @@ async def test_an_agent_hears_nothing_of_what_investigators_are_answered(running
     async with running() as broker:
         agent, investigator = await broker.agent(), await broker.investigator()
         overheard, heard = hear(), hear()
-        await agent.subscribe("_INBOX.*.>", overheard)
+        await agent.subscribe("_INBOX.a1.>", overheard)
         await agent.subscribe("mig.action.all.*", heard)
         await investigator.publish_acked("mig.action.all.x", b"do", message_id="1")
         assert await stored(investigator, ACTIONS)
@@ -178,12 +182,12 @@ async def test_headers_of_an_author_cannot_end_or_bend_what_is_read(running):
         }
         await agent.publish_acked("mig.result.x.a1", b"1", message_id="1")
         await client.request("mig.result.x.rogue", b"2", headers=forged, timeout=5)
-        await agent.publish_acked("mig.result.x.a3", b"3", message_id="3")
+        await agent.publish_acked("mig.result.y.a1", b"3", message_id="3")
         items = [item async for item in investigator.read_stream(RESULTS, ">")]
         assert [(item.sequence, item.subject, item.data) for item in items] == [
             (1, "mig.result.x.a1", b"1"),
             (2, "mig.result.x.rogue", b"2"),
-            (3, "mig.result.x.a3", b"3"),
+            (3, "mig.result.y.a1", b"3"),
         ]
 
 

@@ -10,15 +10,19 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 
 import pytest
 
-from investigator.broker import binary, credentials
+from investigator.broker import binary, operator
 from investigator.broker.connection import connect
-from investigator.broker.credentials import Role
+from investigator.broker.credentials import Credentials
+from investigator.broker.operator import USERS
+from investigator.broker.scopes import Scope
 from investigator.broker.server import EmbeddedServer
 from investigator.broker.streams import ensure_streams
 from investigator.errors import BrokerError, DeploymentError
+from real_broker import minted
 
 PARENT = """
 import asyncio, sys
@@ -69,17 +73,18 @@ async def test_after_stop_nothing_listens_and_it_can_be_started_again(broker_fol
 
 
 async def test_its_configuration_is_private_and_holds_no_secret(broker_folder):
-    async with EmbeddedServer(broker_folder, port=0) as server:
+    async with EmbeddedServer(broker_folder, port=0):
         configuration = broker_folder / "server.conf"
         assert stat.S_IMODE(configuration.stat().st_mode) == 0o600
-        for role in Role:
-            assert server.credentials(role).seed not in configuration.read_text()
-            assert server.credentials(role).public_key in configuration.read_text()
+        seeds = [path.read_text().strip() for path in broker_folder.rglob("*.nk")]
+        seeds += [Credentials.load(path).seed for path in broker_folder.glob("*.creds")]
+        assert len(seeds) == 4 + 1 + len(Scope) + len(USERS)
+        assert not [seed for seed in seeds if seed in configuration.read_text()]
 
 
 async def test_a_folder_with_any_name_will_do(tmp_path):
     folder = tmp_path / 'a "quoted" $name, Ünïcode \\ too'
-    credentials.create(folder)
+    operator.create(folder, now_s=int(time.time()))
     async with EmbeddedServer(folder, port=0) as server:
         assert server.url.startswith("nats://127.0.0.1:")
 
@@ -109,8 +114,8 @@ async def test_a_store_that_the_server_cannot_use_is_a_matter_of_the_deployment(
         await EmbeddedServer(broker_folder, port=0).start()
 
 
-async def test_a_deployment_without_users_says_how_to_make_them(tmp_path):
-    with pytest.raises(DeploymentError, match=r"users\.json: No such file") as caught:
+async def test_a_folder_without_a_deployment_says_how_to_make_them(tmp_path):
+    with pytest.raises(DeploymentError, match=r"operator\.jwt: No such file") as caught:
         await EmbeddedServer(tmp_path / "none", port=0).start()
     assert "investigator init" in caught.value.hint
 
@@ -179,9 +184,9 @@ async def test_what_the_server_cannot_do_is_told_while_it_runs(broker_folder, tm
     errors = hear()
     async with EmbeddedServer(broker_folder, port=0, program=program) as server:
         watching = asyncio.create_task(server.wait(errors))
-        async with await connect(server.url, server.credentials(Role.BROKER), name="owner") as owner:
+        async with await connect(server.url, Credentials.load(broker_folder / "services.creds"), name="owner") as owner:
             await ensure_streams(owner)
-        async with await connect(server.url, server.credentials(Role.AGENTS), name="agent") as agent:
+        async with await connect(server.url, minted(broker_folder, "a1"), name="agent") as agent:
             with pytest.raises(BrokerError, match="no answer in time"):
                 await agent.publish_acked("mig.result.x.a1", os.urandom(300_000), message_id="1", timeout_s=0.5)
         await errors.until(lambda lines: any("file too large" in line for line in lines))

@@ -17,7 +17,6 @@ import pytest
 from deployment import Deployment, Process, is_running, read_answer
 
 from investigator.broker.connection import Broker, Message
-from investigator.broker.credentials import Credentials
 from investigator.config import load_console
 from investigator.console.audience import Summary
 from investigator.console.deployment import create_deployment
@@ -457,8 +456,8 @@ def test_credentials_of_agents_do_not_open_the_console(fleet: Deployment, tmp_pa
     home = tmp_path / "home"
     shutil.copytree(fleet.home, home, ignore=shutil.ignore_patterns("broker", "agents", "*.sqlite*"))
     (home / "broker").mkdir()
-    shutil.copy(fleet.home / "broker" / "agents.nk", home / "broker" / "investigator.nk")
+    shutil.copy(fleet.home / "broker" / "enrol.creds", home / "broker" / "investigator.creds")
     done = fleet.call("agents", home=home)
     assert done.returncode == 4
+    assert "not allowed to" in done.stderr.decode()
     assert "Traceback" not in done.stderr.decode()
-    assert Credentials.load(home / "broker" / "investigator.nk").name == "investigator"

@@ -193,7 +193,7 @@ BAD = [
     (("keys", "generate", "--no-passphrase", "--name", "<x>"), 2, "name '<x>'"),
     (("keys", "generate", "--no-passphrase", "--lifetime", "soon"), 2, "is no duration"),
     (("people", "join", "rubbish.json"), 2, "rubbish.json: "),
-    (("people", "invite", "broker"), 5, "cannot be a broker user's name"),
+    (("people", "invite", "services"), 5, "cannot be a broker user's name"),
     (("people", "remove", "nobody"), 5, "nobody is called 'nobody' here"),
     (
         ("people", "add", "bob.asc", "--name", "b", "--weight", "1", "--sealto", "x"),
@@ -284,7 +284,6 @@ def test_a_second_investigator_comes_in_asks_and_is_shut_out(team: Team, tmp_pat
     team.call("people", "invite", "bob")
     invitation = team.folder / "bob.invitation"
     assert invitation.stat().st_mode & 0o777 == 0o600
-    broker.until("bob may come in")
 
     joined = team.ada.call("people", "join", str(invitation), "--no-passphrase", home=bob)
     assert joined.returncode == 0, joined.stderr
@@ -309,7 +308,7 @@ def test_a_second_investigator_comes_in_asks_and_is_shut_out(team: Team, tmp_pat
 
     out, _ = team.call("people", "remove", "bob")
     assert "bob's credential is void" in out
-    broker.until("users changed: investigator may come in")
+    broker.until("accounts changed")
     gone = team.ada.call("agents", home=bob)
     assert gone.returncode == 4
     assert b"does not know these credentials" in gone.stderr
@@ -338,7 +337,7 @@ def test_an_invitation_that_others_can_read_or_with_a_spoiled_keyring_makes_no_d
         assert done.returncode in (2, 5), (changed, done)
         assert done.stderr.decode().startswith("investigator: ")
         assert not (home / "console.toml").exists()
-        assert not list(home.rglob("*.nk"))
+        assert not list(home.rglob("*.creds"))
 
 
 def test_nobody_is_removed_without_whom_the_minimum_cannot_be_reached(team: Team) -> None:

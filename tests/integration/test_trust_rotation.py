@@ -229,14 +229,14 @@ def test_signatures_are_as_old_as_the_acl_allows(alone: Deployment, tmp_path: Pa
     assert ask(alone, tmp_path, alice).states == {"one": "found"}
 
 
-@pytest.mark.parametrize("name", ["acl.json", "keyring", "agent.toml", "broker/agents.nk"])
+@pytest.mark.parametrize("name", ["acl.json", "keyring", "agent.toml", "broker/enrol.creds"])
 def test_an_agent_does_not_start_with_files_that_are_open_to_others(alone: Deployment, name: str) -> None:
     path = alone.home / name
-    path.chmod(path.stat().st_mode | (0o004 if name.endswith(".nk") else 0o020))
+    path.chmod(path.stat().st_mode | (0o004 if name.endswith(".creds") else 0o020))
     done = alone.call("agent", "--name", "one")
     assert done.returncode == 5
     assert f"investigator: {path}: others than its owner can" in done.stderr.decode()
-    assert f"chmod go{'=' if name.endswith('.nk') else '-w'} {path}" in done.stderr.decode()
+    assert f"chmod go{'=' if name.endswith('.creds') else '-w'} {path}" in done.stderr.decode()
 
 
 def test_an_acl_that_names_what_there_is_not_stops_the_start_with_its_line(alone: Deployment) -> None:

@@ -13,6 +13,7 @@ import math
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Self
 
@@ -24,6 +25,7 @@ from investigator.broker.batch import Stored
 from investigator.broker.link import STATUS, Link
 from investigator.broker.problems import MessageTooLargeError, NotPermittedError, StreamFullError, readable, translated
 from investigator.broker.subscription import Message, OnMessage, Subscription
+from investigator.broker.tls import ClientTls, Contexts, check_server, split_servers
 from investigator.errors import BrokerError
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
     from investigator.broker.credentials import Credentials
 
-__all__ = ["Broker", "Message", "State", "Stored", "Subscription", "connect"]
+__all__ = ["Broker", "ClientTls", "Message", "Peer", "State", "Stored", "Subscription", "connect"]
 
 MAX_BACKOFF_S: Final = 5.0
 MAX_WAITING_BYTES: Final = 64 << 20
@@ -62,6 +64,19 @@ class State(StrEnum):
 OnState = Callable[[State], Awaitable[None] | None]
 
 
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The server at the other end, as it says itself; but for `certificate`, which the pinned CA vouches for."""
+
+    server: str
+    version: str
+    cluster: str
+    """Empty: it stands alone."""
+    domain: str
+    certificate: bytes
+    """In DER; empty in plain text."""
+
+
 class _Refusal(msgspec.Struct):
     description: str = ""
     err_code: int = 0
@@ -83,34 +98,45 @@ async def connect(
     credentials: Credentials,
     *,
     name: str,
+    tls: ClientTls | None = None,
     inbox: str | None = None,
     on_state: OnState | None = None,
     give_up_after_s: float | None = 5.0,
     ping_interval_s: float = 20.0,
+    max_message_bytes: int | None = None,
 ) -> Broker:
     """Connect to one of these servers, and stay connected until `close`.
 
     Args:
-        url: `nats://host:port`, or several, which are tried in turn. Servers that a broker announces are ignored.
+        url: `tls://host:port`, or `nats://…` on loopback; or several, in one text with commas or as a list, which are
+            tried in turn. Servers that a broker announces are ignored.
         credentials: whom to be.
         name: shown to the broker's administrator.
+        tls: whom to trust as a broker, and what to show to one that asks; for `tls://`.
         inbox: the subject under which answers come, `_INBOX.<token>`; None: `_INBOX.<the user's name>`.
         on_state: told when the connection comes and goes, in order.
         give_up_after_s: how long to try for the first connection; None: for ever. Later ones are tried for ever.
         ping_interval_s: a broker that is gone without a word is noticed within two of these.
+        max_message_bytes: what these credentials may send at most, headers included, where that is less than the server
+            takes: it does not tell, and ends the connection of who sends more.
 
     Raises:
-        BrokerError: no server answered within `give_up_after_s`.
+        BrokerError: no server answered within `give_up_after_s`; at once for an address that is none.
         NotPermittedError: at once, if one does not let these credentials in, unless `give_up_after_s` is None.
+        DeploymentError: at once, before anything is sent: plain text to another machine, or no CA to trust.
     """
-    servers = [url] if isinstance(url, str) else list(url)
+    servers = [server for one in ([url] if isinstance(url, str) else url) for server in split_servers(one)]
+    for server in servers:
+        check_server(server, tls)
     broker = Broker(
         servers,
         credentials,
+        tls=Contexts(tls) if tls is not None else None,
         name=name,
         inbox=inbox or f"_INBOX.{credentials.name}",
         on_state=on_state,
         ping_interval_s=ping_interval_s,
+        max_message_bytes=max_message_bytes,
     )
     await broker.start(give_up_after_s)
     return broker
@@ -125,9 +151,11 @@ class Broker:
         credentials: Credentials,
         *,
         name: str,
+        tls: Contexts | None,
         inbox: str,
         on_state: OnState | None,
         ping_interval_s: float,
+        max_message_bytes: int | None,
     ) -> None:
         """Not connected yet: `connect` makes and starts it."""
         self.problem = ""
@@ -135,9 +163,11 @@ class Broker:
         self._servers = _random.sample(list(servers), len(servers))
         self._credentials = credentials
         self._name = name
+        self._tls = tls
         self._inbox = inbox
         self._on_state = on_state
         self._ping_interval_s = ping_interval_s
+        self._max_message_bytes = max_message_bytes
         self._link: Link | None = None
         self._up = asyncio.Event()
         self._attempts = 0
@@ -151,6 +181,25 @@ class Broker:
     def is_connected(self) -> bool:
         """Whether there is a link right now."""
         return self._link is not None and self._link.is_connected
+
+    def peer(self) -> Peer:
+        """Who is at the other end.
+
+        Raises:
+            BrokerError: there is no connection.
+        """
+        link = self._now()
+
+        def said(what: str) -> str:
+            return str(link.greeting.get(what) or "")
+
+        return Peer(
+            server=said("server_name"),
+            version=said("version"),
+            cluster=said("cluster"),
+            domain=said("domain"),
+            certificate=link.peer_certificate or b"",
+        )
 
     async def start(self, give_up_after_s: float | None) -> None:
         """What `connect` does after making it."""
@@ -376,7 +425,12 @@ class Broker:
         ends = math.inf if give_up_after_s is None else loop.time() + give_up_after_s
         while True:
             server = self._servers[self._attempts % len(self._servers)]
-            link = Link(self._credentials, on_denied=self._heard_denied, on_dropped=self._heard_dropped)
+            link = Link(
+                self._credentials,
+                tls=self._tls.now() if self._tls is not None else None,
+                on_denied=self._heard_denied,
+                on_dropped=self._heard_dropped,
+            )
             try:
                 with translated(f"broker {server}"):
                     await link.open(
@@ -384,6 +438,7 @@ class Broker:
                         name=self._name,
                         inbox=self._inbox,
                         ping_interval_s=self._ping_interval_s,
+                        max_message_bytes=self._max_message_bytes,
                         timeout_s=min(_ATTEMPT_WITHIN_S, max(0.5, ends - loop.time())),
                     )
             except BrokerError as error:

@@ -1,4 +1,4 @@
-"""NATS's text form of Ed25519 keys ("nkeys"), so that a broker's configuration holds public keys only.
+"""NATS's text form of Ed25519 keys ("nkeys").
 
 A key is base 32, without padding, of prefix, 32 bytes and CRC-16 (XMODEM, little-endian): "U…" is a user's public key,
 "SU…" its seed, "A…" an account's, "O…" an operator's (github.com/nats-io/nkeys, README).
@@ -47,13 +47,39 @@ def decode_seed(text: str) -> tuple[Kind, Ed25519PrivateKey]:
     return Kind((raw[0] & 7) << 5 | raw[1] >> 3), Ed25519PrivateKey.from_private_bytes(raw[2:])
 
 
+def generate_seed(kind: Kind) -> str:
+    """A new private key, as text."""
+    return encode_seed(kind, Ed25519PrivateKey.generate().private_bytes_raw())
+
+
+def public_of(seed: str) -> str:
+    """The public key of a seed, of the same kind.
+
+    Raises:
+        ValueError: it is no seed, without repeating it.
+    """
+    kind, private = decode_seed(seed)
+    return encode_public(kind, private.public_key().public_bytes_raw())
+
+
+def decode_public(text: str) -> tuple[Kind, bytes]:
+    """The kind and the 32 bytes of a public key.
+
+    Raises:
+        ValueError: it is none.
+    """
+    raw = _checked(text)
+    if len(raw) != 1 + _KEY_BYTES:
+        raise ValueError("not a public nkey")
+    return Kind(raw[0]), raw[1:]
+
+
 def is_public(kind: Kind, text: str) -> bool:
     """Whether this is the text of a public key of that kind."""
     try:
-        raw = _checked(text)
+        return decode_public(text)[0] is kind
     except ValueError:
         return False
-    return len(raw) == 1 + _KEY_BYTES and raw[0] == kind
 
 
 def _with_checksum(raw: bytes) -> str:

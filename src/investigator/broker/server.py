@@ -7,24 +7,31 @@ import os
 import shutil
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 import orjson
 
-from investigator.broker import binary, guardian
-from investigator.broker.credentials import USERS_FILE, Credentials, Role, accounts, load_users
+from investigator.broker import binary, guardian, operator
+from investigator.broker.scopes import DOMAIN
 from investigator.broker.server_log import ServerLog
-from investigator.errors import BrokerError, DeploymentError
+from investigator.broker.tls import ENCRYPTED, PLAIN
+from investigator.errors import BrokerError, DeploymentError, InvestigatorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
+    from investigator.broker.server_tls import ServerTls
+
 DEFAULT_PORT: Final = 4222
 WILDCARDS: Final = ("0.0.0.0", "::", "")
 _MIB: Final = 1 << 20
+MAX_PAYLOAD_BYTES: Final = 2 * _MIB
+MAX_STORE_BYTES: Final = 20 << 30
+MAX_MEMORY_BYTES: Final = 64 * _MIB
 _LEAST_FREE_BYTES: Final = 4 * _MIB
 _READ_LOG_EVERY_S: Final = 1.0
 _OWN_STDERR_PREFIX: Final = "nats-server: "
@@ -33,7 +40,7 @@ _OWN_STDERR_PREFIX: Final = "nats-server: "
 class EmbeddedServer:
     """The nats-server of one deployment folder; `async with EmbeddedServer(folder)` starts and stops it.
 
-    `credentials.create` must have put `users.json` into the folder. The configuration is written anew at each start.
+    `operator.create` must have filled the folder. The configuration is written anew at each start.
     The event loop must run in a thread that lives as long as the server does (see `guardian`).
     """
 
@@ -43,9 +50,10 @@ class EmbeddedServer:
         *,
         host: str = "127.0.0.1",
         port: int = DEFAULT_PORT,
+        tls: ServerTls | None = None,
         sync_always: bool = True,
-        max_payload_bytes: int = 2 * _MIB,
-        max_store_bytes: int = 20 << 30,
+        max_payload_bytes: int = MAX_PAYLOAD_BYTES,
+        max_store_bytes: int = MAX_STORE_BYTES,
         program: Path | None = None,
         start_within_s: float = 60.0,
         stop_within_s: float = 10.0,
@@ -56,6 +64,7 @@ class EmbeddedServer:
             folder: where configuration, store and logs are; created if need be, mode 0700.
             host: the address to listen on.
             port: 0 takes a free one, which `url` tells after the start.
+            tls: without it, plain text, which agents and consoles take on loopback only.
             sync_always: fsync each message before it is acknowledged; without, a power loss can take two minutes.
             max_payload_bytes: the largest message, headers included, that a connection may send.
             max_store_bytes: the most that all streams together may hold.
@@ -69,6 +78,7 @@ class EmbeddedServer:
         self.notices: list[str] = []
         """What was met and put right at the start, one line each: a server that a killed parent had left."""
         self._host = host
+        self.tls = tls
         self._sync_always = sync_always
         self._max_payload_bytes = max_payload_bytes
         self._max_store_bytes = max_store_bytes
@@ -78,15 +88,16 @@ class EmbeddedServer:
         self._process: asyncio.subprocess.Process | None = None
         self._ended: asyncio.Task[int] | None = None
         self._lock: int | None = None
-        self._users_stamp: tuple[int, ...] = ()
+        self._accounts_stamp: tuple[tuple[int, ...], ...] = ()
         self._log = ServerLog(folder / "nats-server.log")
         self._watched = sys.platform != "linux"
 
     @property
     def url(self) -> str:
-        """Where this machine reaches it, `nats://host:port`."""
+        """Where this machine reaches it, `tls://host:port`; `nats://` without TLS."""
         host = "127.0.0.1" if self._host in WILDCARDS else self._host
-        return f"nats://[{host}]:{self.port}" if ":" in host else f"nats://{host}:{self.port}"
+        scheme = PLAIN if self.tls is None else ENCRYPTED
+        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -98,14 +109,6 @@ class EmbeddedServer:
         if self._process is None:
             raise BrokerError("the broker is not running")
         return self._process.pid
-
-    def credentials(self, role: Role) -> Credentials:
-        """One of the deployment's users, from the file that `credentials.create` made.
-
-        Raises:
-            DeploymentError: the file is not there.
-        """
-        return Credentials.load(self.folder / f"{role}.nk")
 
     async def start(self) -> None:
         """Start, and return when it accepts connections.
@@ -119,13 +122,16 @@ class EmbeddedServer:
             self._lock = _lock(self.folder / "lock")
             await self._end_leftover()
             self._clear_ports_files()
+            self.notices += operator.bring_up_to_date(self.folder, now_s=int(time.time()))
+            if self.tls is not None:
+                self.notices += self.tls.prepare()
             self._asked_port = self.port  # a reloaded configuration must say what the one at the start said
             self._write_configuration()
             self._log.begin_here()
         except OSError as error:
             self._unlock()
             raise DeploymentError(f"broker folder {error.filename or self.folder}: {error.strerror}") from None
-        except DeploymentError:
+        except InvestigatorError:
             self._unlock()
             raise
         try:
@@ -154,12 +160,13 @@ class EmbeddedServer:
     ) -> None:
         """Return only by an exception: when the server has ended without being asked to.
 
-        Meanwhile a changed users.json takes effect within a second: who was added may come in, who was removed is
-        disconnected. A broken one is told, and changes nothing.
+        Meanwhile a changed account takes effect within a second: who is shut out is disconnected. A broken one is told,
+        and changes nothing. So does a certificate that was renewed here when its time came, or changed by others;
+        connections that are open stay.
 
         Args:
             on_error: told meanwhile, within a second, what the server could not do (a full disk, above all).
-            on_notice: told of changed users.
+            on_notice: told of changed accounts.
 
         Raises:
             BrokerError, DeploymentError: why, as far as its log says.
@@ -170,31 +177,44 @@ class EmbeddedServer:
             await asyncio.wait({self._ended}, timeout=_READ_LOG_EVERY_S)
             if self._ended.done():
                 break
-            problem, notice = self._take_changed_users()
-            if on_notice is not None and notice:
-                on_notice(notice)
+            taken = [self._take_changed_accounts(), self._keep_certificate()]
+            if on_notice is not None:
+                for notice in filter(None, (notice for _, notice in taken)):
+                    on_notice(notice)
             if on_error is not None:
-                for line in [*([problem] if problem else []), *self._log.new_errors()]:
+                for line in [*filter(None, (problem for problem, _ in taken)), *self._log.new_errors()]:
                     on_error(line)
         raise self._why_it_ended()
 
-    def _take_changed_users(self) -> tuple[str, str]:
-        """Have the server read users.json again if it changed; returns what is wrong with it, and what was done."""
-        stamp = _stamp(self.folder / USERS_FILE)
-        if stamp == self._users_stamp:
+    def _take_changed_accounts(self) -> tuple[str, str]:
+        """Have the server read the accounts again if one changed; returns what is wrong with them, and what was done."""
+        stamp = operator.stamp(self.folder)
+        if stamp == self._accounts_stamp:
             return "", ""
-        self._users_stamp = stamp
+        self._accounts_stamp = stamp
         try:
-            users = load_users(self.folder)
             self._write_configuration()
-            if not hasattr(signal, "SIGHUP"):  # Windows
-                return "", "users.json changed; it takes effect when the broker is started again"
-            os.kill(int((self._run / "pid").read_text()), signal.SIGHUP)
+            later = self._reload()
         except DeploymentError as error:
-            return f"{error}; the users stay as they were", ""
+            return f"{error}; accounts stay as they were", ""
         except (OSError, ValueError) as error:
-            return f"changed users did not take effect: {error}", ""
-        return "", f"users changed: {', '.join(['investigator', *users.people])} may come in"
+            return f"changed accounts did not take effect: {error}", ""
+        return "", f"accounts changed: who was shut out is disconnected{later}"
+
+    def _keep_certificate(self) -> tuple[str, str]:
+        """Renew the certificate if it is time; returns what is wrong with it, and what was done."""
+        try:
+            notice = self.tls.keep() if self.tls is not None else ""
+            return "", f"{notice}{self._reload()}" if notice else ""
+        except (DeploymentError, OSError, ValueError) as error:
+            return f"{error}; the certificate stays as it was", ""
+
+    def _reload(self) -> str:
+        """Have the server read its configuration again; returns what to say where it cannot while it runs."""
+        if not hasattr(signal, "SIGHUP"):  # Windows
+            return "; it takes effect when the broker is started again"
+        os.kill(int((self._run / "pid").read_text()), signal.SIGHUP)
+        return ""
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -222,10 +242,11 @@ class EmbeddedServer:
 
     def _write_configuration(self) -> None:
         """NATS reads JSON as well as its own notation, so quoting is settled by a serialiser."""
-        self._users_stamp = _stamp(self.folder / USERS_FILE)
+        self._accounts_stamp = operator.stamp(self.folder)
+        settings = orjson.dumps(self._settings(), option=orjson.OPT_INDENT_2)
         descriptor = os.open(self._configuration, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(orjson.dumps(self._settings(), option=orjson.OPT_INDENT_2))
+            file.write(settings)
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -237,20 +258,17 @@ class EmbeddedServer:
             "log_file": str(self._log.path),
             "logfile_size_limit": 8 * _MIB,
             "logfile_max_num": 4,
-            "max_payload": self._max_payload_bytes,
-            # A host that vanished is let go after a minute and a half; the default is six minutes.
-            "ping_interval": "30s",
-            "ping_max": 2,
+            **common_settings(self._max_payload_bytes),
             "jetstream": {
                 "store_dir": str(self.folder / "store"),
-                "max_mem": 64 * _MIB,
+                "domain": DOMAIN,
+                "max_mem": MAX_MEMORY_BYTES,
                 "max_file": self._max_store_bytes,
                 **({"sync_interval": "always"} if self._sync_always else {}),
             },
-            # A thousand agents that come back at once sign their nonces on slow hosts.
-            "authorization": {"timeout": 10},
-            "system_account": "SYS",
-            "accounts": accounts(load_users(self.folder)),
+            **({"tls": self.tls.settings()} if self.tls is not None else {}),
+            **operator.settings(self.folder),
+            "resolver": "MEMORY",
         }
 
     async def _spawn(self, program: Path) -> None:
@@ -350,13 +368,16 @@ class EmbeddedServer:
             self._lock = None
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
-    """What differs when a file was changed; empty where there is none."""
-    try:
-        info = path.stat()
-    except OSError:
-        return ()
-    return info.st_ino, info.st_size, info.st_mtime_ns
+def common_settings(max_payload_bytes: int = MAX_PAYLOAD_BYTES) -> dict[str, Any]:
+    """What every server of a deployment is told, the embedded one and those of a cluster."""
+    return {
+        "max_payload": max_payload_bytes,
+        # A host that vanished is let go after a minute and a half; the default is six minutes.
+        "ping_interval": "30s",
+        "ping_max": 2,
+        # A thousand agents that come back at once sign their nonces on slow hosts.
+        "authorization": {"timeout": 10},
+    }
 
 
 def _lock(path: Path) -> int:

@@ -7,6 +7,8 @@ another's messages out. Streams have a thousand consumers at most unless told ot
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -90,26 +92,107 @@ STREAMS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamState:
+    """How a stream stands, as the broker tells it."""
+
+    name: str
+    exists: bool = True
+    messages: int = 0
+    bytes: int = 0
+    max_bytes: int = 0
+    """0: no limit of its own."""
+    replicas: int = 1
+    leader: str = ""
+    """The server that writes it; empty on a broker that stands alone, and while a cluster has none."""
+    behind: tuple[str, ...] = ()
+    """Replicas that are offline, or have not all of it."""
+    in_cluster: bool = False
+    told_s: float = 0.0
+    """The broker's clock when it said so, in seconds since 1970; 0: it did not say."""
+
+    @property
+    def full(self) -> float:
+        """From 0 to 1, of its own limit; at 1 it takes nothing more."""
+        return self.bytes / self.max_bytes if self.max_bytes > 0 else 0.0
+
+
 class _Info(msgspec.Struct):
     description: str = ""
     err_code: int = 0
 
 
+class _State(msgspec.Struct):
+    messages: int = 0
+    bytes: int = 0
+
+
+class _Replica(msgspec.Struct):
+    name: str = ""
+    current: bool = False
+    offline: bool = False
+
+
+class _Cluster(msgspec.Struct):
+    leader: str = ""
+    name: str = ""
+    replicas: list[_Replica] = []
+
+
 class _Answer(msgspec.Struct):
     config: dict[str, Any] = {}
+    state: _State = msgspec.field(default_factory=_State)
+    cluster: _Cluster | None = None
+    ts: datetime | None = None
     error: _Info | None = None
 
 
-async def ensure_streams(broker: Broker) -> list[str]:
+async def stream_states(broker: Broker) -> list[StreamState]:
+    """How each stream of a deployment stands; an investigator may ask this.
+
+    Raises:
+        BrokerError: the server does not answer, or will not say.
+    """
+    states = []
+    for name in STREAMS:
+        found = await _ask(broker, f"INFO.{name}", {})
+        if found.error is None:
+            states.append(_state(name, found))
+        elif found.error.err_code == _NOT_FOUND:
+            states.append(StreamState(name=name, exists=False))
+        else:
+            raise BrokerError(f"stream {name}: {found.error.description}")
+    return states
+
+
+def _state(name: str, found: _Answer) -> StreamState:
+    cluster = found.cluster or _Cluster()
+    limit = found.config.get("max_bytes", 0)
+    replicas = found.config.get("num_replicas", 1)
+    return StreamState(
+        name=name,
+        messages=found.state.messages,
+        bytes=found.state.bytes,
+        max_bytes=max(0, limit) if isinstance(limit, int) else 0,
+        replicas=replicas if isinstance(replicas, int) else 1,
+        leader=cluster.leader if cluster.name else "",
+        behind=tuple(one.name for one in cluster.replicas if one.offline or not one.current),
+        in_cluster=bool(cluster.name),
+        told_s=found.ts.timestamp() if found.ts is not None else 0.0,
+    )
+
+
+async def ensure_streams(broker: Broker, *, replicas: int = 1) -> list[str]:
     """Make the streams that are missing, and change those that differ; one line for each thing done.
 
-    The connection must be of the user `broker`.
+    The connection must be of the user `services`. On a cluster `replicas` servers keep each stream.
 
     Raises:
         BrokerError: the server refused, naming the stream (some settings can never be changed).
     """
     done = []
-    for name, wanted in STREAMS.items():
+    for name, settings in STREAMS.items():
+        wanted = {**settings, "num_replicas": replicas}
         found = await _ask(broker, f"INFO.{name}", {})
         if found.error is None:
             done += await _bring_up_to_date(broker, name, wanted, found.config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from investigator.broker.credentials import remove_person
+from investigator.broker.operator import remove_person
 from investigator.config import BROKER_FILE, load_broker, load_console
 from investigator.console.acl_file import without_person, write_acl
 from investigator.console.people_file import Person, check_sealing_key, read_people, write_people
@@ -67,7 +67,7 @@ def remove(home: Path, name: str, *, now_s: float) -> Removed:
     certificates = rules.keyring.certificates(int(now_s))
     keys = {one.fingerprint for one in certificates}
     text, entries = without_person(rules.acl_file, fingerprints=fingerprints, keys=keys)
-    credential = (home / BROKER_FILE).exists() and remove_person(load_broker(home).store, name)
+    credential = (home / BROKER_FILE).exists() and remove_person(load_broker(home).store, name, now_s=int(now_s))
     if not fingerprints and not credential:
         raise DeploymentError(f"nobody is called {name!r} here", hint="`investigator keys list` names people.")
     if entries:

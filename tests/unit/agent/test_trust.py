@@ -48,7 +48,7 @@ def config(tmp_path: Path) -> AgentConfig:
     acl.write_bytes(orjson.dumps(RULES))
     for path in (keyring / "alice.asc", acl):
         path.chmod(0o644)
-    link = Link(url="nats://127.0.0.1:4222", credentials=tmp_path / "agents.nk")
+    link = Link(url="nats://127.0.0.1:4222", credentials=tmp_path / "enrol.creds")
     return AgentConfig(broker=link, keyring=keyring, acl=acl)
 
 

@@ -1,31 +1,56 @@
-"""Keys on the disk: private, never overwritten, and one line for what is wrong."""
+"""A user's credentials: NATS's own file, private, never overwritten, and one line for what is wrong."""
 
 import base64
 import stat
+import time
 
 import pytest
+from nats.aio.client import Client, RawCredentials
 
-from investigator.broker import nkeys
-from investigator.broker.credentials import USERS_FILE, Credentials, Role, create, load_users
+from investigator.broker import jwt, nkeys
+from investigator.broker.credentials import Credentials
 from investigator.errors import DeploymentError
 
+NOW_S = int(time.time())
+ACCOUNT = nkeys.generate_seed(nkeys.Kind.ACCOUNT)
 
-def test_a_new_deployment_has_three_users_with_private_files(tmp_path):
-    files = create(tmp_path / "broker")
-    assert set(files) == set(Role)
-    for role, path in files.items():
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        credentials = Credentials.load(path)
-        assert credentials.name == role
-        assert load_users(tmp_path / "broker")[role] == credentials.public_key
-    assert stat.S_IMODE((tmp_path / "broker").stat().st_mode) == 0o700
+
+def token(made, *, name="a1", kind="user", subject=None, expires_s=0):
+    subject = made.public_key if subject is None else subject
+    return jwt.encode(ACCOUNT, subject=subject, name=name, nats={"type": kind}, now_s=NOW_S, expires_s=expires_s)
+
+
+def made_credentials(**options):
+    made = Credentials.generate("a1")
+    return made.with_jwt(token(made, **options))
+
+
+def test_they_are_read_as_they_were_written_and_nobody_else_can_read_them(tmp_path):
+    made = made_credentials(expires_s=NOW_S + 5)
+    made.save(tmp_path / "any-name.creds")
+    assert Credentials.load(tmp_path / "any-name.creds") == made
+    assert (made.name, made.expires_s) == ("a1", NOW_S + 5)
+    assert stat.S_IMODE((tmp_path / "any-name.creds").stat().st_mode) == 0o600
+
+
+def test_a_client_of_natss_own_reads_the_file():
+    made, client = made_credentials(), Client()
+    assert bytes(client._read_creds_user_jwt(RawCredentials(made.text))).decode() == made.jwt
+    assert bytes(client._read_creds_user_nkey(RawCredentials(made.text))).decode() == made.seed
+
+
+def test_a_file_with_the_line_ends_of_windows_is_read():
+    made = made_credentials()
+    assert Credentials.parse(made.text.replace("\n", "\r\n"), what="x") == made
 
 
 def test_nothing_is_ever_overwritten(tmp_path):
-    before = create(tmp_path)[Role.AGENTS].read_bytes()
-    with pytest.raises(DeploymentError, match=r"agents\.nk: File exists"):
-        create(tmp_path)
-    assert (tmp_path / "agents.nk").read_bytes() == before
+    path = tmp_path / "a.creds"
+    made_credentials().save(path)
+    before = path.read_bytes()
+    with pytest.raises(DeploymentError, match=r"a\.creds: File exists"):
+        made_credentials().save(path)
+    assert path.read_bytes() == before
 
 
 def test_the_proof_is_a_signature_that_the_public_key_confirms():
@@ -39,45 +64,38 @@ def test_a_seed_does_not_show_when_credentials_are_printed():
     assert credentials.seed not in repr(credentials)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"rubbish",
-        "ünï".encode(),
-        bytes(100),
-        b"x" * 100_000,
-        nkeys.encode_seed(nkeys.Kind.ACCOUNT, bytes(32)).encode(),
-        nkeys.encode_public(nkeys.Kind.USER, bytes(32)).encode(),
-    ],
-    ids=["empty", "rubbish", "not ascii", "zeros", "long", "an account's", "a public key"],
-)
-def test_a_file_without_a_users_seed_is_one_line_that_does_not_repeat_it(tmp_path, content):
-    path = tmp_path / "agents.nk"
-    path.write_bytes(content)
-    with pytest.raises(DeploymentError, match=r"^broker credentials .*agents\.nk: .+$") as caught:
+def test_without_a_token_they_have_no_end():
+    assert Credentials.generate("a1").expires_s == 0
+
+
+def spoiled():
+    made, other = made_credentials(), made_credentials()
+    account = nkeys.encode_seed(nkeys.Kind.ACCOUNT, bytes(32))
+    return {
+        "empty": b"",
+        "rubbish": b"rubbish",
+        "not ascii": "ünï".encode(),
+        "zeros": bytes(100),
+        "long": b"x" * 100_000,
+        "a seed alone": made.seed.encode(),
+        "an account's seed": made.text.replace(made.seed, account).encode(),
+        "a public key": made.text.replace(made.seed, made.public_key).encode(),
+        "another's token": made.text.replace(made.jwt, other.jwt).encode(),
+        "a cut token": made.text.replace(made.jwt, made.jwt[:-4]).encode(),
+        "a token of another kind": made.text.replace(made.jwt, token(made, kind="account")).encode(),
+    }
+
+
+@pytest.mark.parametrize("what", spoiled())
+def test_a_file_without_a_users_credentials_is_one_line_that_does_not_repeat_it(tmp_path, what):
+    path = tmp_path / "agent.creds"
+    path.write_bytes(spoiled()[what])
+    with pytest.raises(DeploymentError, match=r"^broker credentials .*agent\.creds: .+$") as caught:
         Credentials.load(path)
     assert len(str(caught.value)) < len(str(path)) + 100
 
 
 def test_a_missing_file_says_how_to_make_it(tmp_path):
     with pytest.raises(DeploymentError, match="No such file") as caught:
-        Credentials.load(tmp_path / "none.nk")
+        Credentials.load(tmp_path / "none.creds")
     assert caught.value.hint == "`investigator init`"
-
-
-@pytest.mark.parametrize(
-    "users",
-    [
-        b"",
-        b"[]",
-        b"{}",
-        b'{"agents": 1}',
-        b'{"x": "y"}',
-        b'{"agents": "U", "investigator": "U", "broker": "U"}',
-    ],
-)
-def test_users_that_are_not_whole_are_refused(tmp_path, users):
-    (tmp_path / USERS_FILE).write_bytes(users)
-    with pytest.raises(DeploymentError, match="not a public key for each of agents, investigator, broker"):
-        load_users(tmp_path)

@@ -19,8 +19,14 @@ def letter(text, *, identity=WEB, severity="low", module="fswatch", name="web"):
     return payload
 
 
-async def publish(agent, payload, *, identity=WEB, module="fswatch", message_id=None):
-    await agent.publish_acked(alert_subject(identity.id, module), payload, message_id=message_id or letter_id(payload))
+async def both(broker):
+    """The connections of WEB and DB, by id."""
+    return {one.id: await broker.agent(one.id) for one in (WEB, DB)}
+
+
+async def publish(agents, payload, *, identity=WEB, module="fswatch", message_id=None):
+    subject = alert_subject(identity.id, module)
+    await agents[identity.id].publish_acked(subject, payload, message_id=message_id or letter_id(payload))
 
 
 async def read(investigator, wanted=None, *, known=()):
@@ -33,10 +39,10 @@ async def read(investigator, wanted=None, *, known=()):
 
 async def test_what_no_agent_signed_is_dropped_and_told(running):
     async with running() as broker:
-        agent, investigator = await broker.agent(), await broker.investigator()
-        await publish(agent, letter("true"))
-        await publish(agent, letter("of another"), identity=DB)
-        await publish(agent, b"junk")
+        agents, investigator = await both(broker), await broker.investigator()
+        await publish(agents, letter("true"))
+        await publish(agents, letter("of another"), identity=DB)
+        await publish(agents, b"junk")
         texts, _, warnings = await read(investigator)
         assert texts == ["true"]
         assert len(warnings) == 2
@@ -45,10 +51,10 @@ async def test_what_no_agent_signed_is_dropped_and_told(running):
 
 async def test_a_letter_that_came_twice_is_shown_once_and_taken_out_whole(running):
     async with running() as broker:
-        agent, investigator = await broker.agent(), await broker.investigator()
-        await publish(agent, letter("one"))
-        await publish(agent, letter("one"), message_id="another")
-        await publish(agent, letter("two"))
+        agents, investigator = await both(broker), await broker.investigator()
+        await publish(agents, letter("one"))
+        await publish(agents, letter("one"), message_id="another")
+        await publish(agents, letter("two"))
         texts, letters, _ = await read(investigator)
         assert texts == ["one", "two"]
         await take_out(investigator, letters[0])
@@ -58,8 +64,8 @@ async def test_a_letter_that_came_twice_is_shown_once_and_taken_out_whole(runnin
 
 async def test_one_that_was_acknowledged_here_and_comes_again_is_told(running):
     async with running() as broker:
-        agent, investigator = await broker.agent(), await broker.investigator()
-        await publish(agent, letter("old"))
+        agents, investigator = await both(broker), await broker.investigator()
+        await publish(agents, letter("old"))
         texts, _, (warning,) = await read(investigator, known={letter_id(letter("old"))})
         assert texts == []
         assert "was acknowledged here, and somebody sent it again" in warning
@@ -67,10 +73,10 @@ async def test_one_that_was_acknowledged_here_and_comes_again_is_told(running):
 
 async def test_only_what_is_wanted_is_given_out(running):
     async with running() as broker:
-        agent, investigator = await broker.agent(), await broker.investigator()
-        await publish(agent, letter("low"))
-        await publish(agent, letter("high", severity="high"))
-        await publish(agent, letter("db", identity=DB, name="db", module="audit"), identity=DB, module="audit")
+        agents, investigator = await both(broker), await broker.investigator()
+        await publish(agents, letter("low"))
+        await publish(agents, letter("high", severity="high"))
+        await publish(agents, letter("db", identity=DB, name="db", module="audit"), identity=DB, module="audit")
         for wanted, texts in (
             (Wanted(severity="medium"), ["high"]),
             (Wanted(agent="db"), ["db"]),
@@ -82,15 +88,15 @@ async def test_only_what_is_wanted_is_given_out(running):
 
 async def test_following_gives_what_was_there_and_what_comes(running):
     async with running() as broker:
-        agent, investigator = await broker.agent(), await broker.investigator()
-        await publish(agent, letter("before"))
+        agents, investigator = await both(broker), await broker.investigator()
+        await publish(agents, letter("before"))
         heard: list[str] = []
         stop = asyncio.Event()
         reader = AlertReader(investigator, Wanted(), known=(), warn=heard.append)
         async for kept in reader.follow(stop):
             heard.append(kept.letter.alerts[0].alert)
             if len(heard) == 1:
-                await publish(agent, letter("after"))
+                await publish(agents, letter("after"))
             else:
                 stop.set()
         assert heard == ["before", "after"]
@@ -98,9 +104,9 @@ async def test_following_gives_what_was_there_and_what_comes(running):
 
 async def test_ids_mean_what_they_begin_and_nothing_by_chance(running):
     async with running() as broker:
-        agent, investigator = await broker.agent(), await broker.investigator()
+        agents, investigator = await both(broker), await broker.investigator()
         for number in range(3):
-            await publish(agent, letter(str(number)))
+            await publish(agents, letter(str(number)))
         _, letters, _ = await read(investigator)
         first = letters[0].id
         assert chosen(letters, [first[:6].upper(), first]) == [letters[0]]

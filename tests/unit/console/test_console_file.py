@@ -20,7 +20,7 @@ FINGERPRINT = "0123456789ABCDEF0123456789ABCDEF01234567"
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "console.toml"
-    path.write_bytes(console_toml(url="nats://h:1", credentials_file="broker/bob.nk", targets={"web": "os='linux'"}))
+    path.write_bytes(console_toml(url="nats://h:1", credentials_file="broker/bob.creds", targets={"web": "os='linux'"}))
     path.chmod(0o600)
     return path
 
@@ -78,7 +78,7 @@ def test_a_file_that_cannot_be_changed_by_one_line_is_refused_and_left_alone(tmp
 @given(st.dictionaries(st.text(min_size=1, max_size=5), st.text(max_size=30), max_size=3))
 def test_any_macros_come_back_from_a_new_file_as_they_were(tmp_path: Path, targets: dict[str, str]) -> None:
     path = tmp_path / "console.toml"
-    path.write_bytes(console_toml(url="nats://h:1", credentials_file="b.nk", targets=targets))
+    path.write_bytes(console_toml(url="nats://h:1", credentials_file="b.creds", targets=targets))
     assert load_console(tmp_path).targets == targets
 
 
