@@ -15,12 +15,14 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 _TESTS = Path(__file__).resolve().parent.parent / "tests"
 sys.path[:0] = [str(_TESTS / "integration"), str(_TESTS)]
 
-from fault_fleet import FAULTS, SLOW, Count, Fault, Fleet, many_come_back_at_once  # noqa: E402 - the suite's own harness
+from cluster_fleet import ClusterFleet, leader_of_three_brokers_killed  # noqa: E402 - likewise
+from fault_fleet import FAULTS, SLOW, Count, Fleet, many_come_back_at_once  # noqa: E402 - the suite's own harness
 
 WITHIN_S = 900.0
 
@@ -33,20 +35,28 @@ def main() -> int:
     parser.add_argument("--only", default="", metavar="WORD")
     options = parser.parse_args()
     ends_s = time.monotonic() + WITHIN_S
-    few = [fault for fault in FAULTS if options.only in fault.__name__]
-    many = [fault for fault in (many_come_back_at_once,) if options.only in fault.__name__]
     print(f"{'fault':<54}{'agents':>7}{'rounds':>7}{'lost':>6}{'double':>8}{'twice':>7}{'seconds':>9}")
     good = True
     with tempfile.TemporaryDirectory(prefix="investigator-bench-") as scratch:
-        for faults, agents in ((few, options.agents), (many, options.crowd)):
-            if faults:
-                with Fleet(Path(scratch) / str(agents), agents, in_one_process=faults is many) as fleet:
-                    for fault in faults:
+        for faults, fleet in groups(Path(scratch), options):
+            chosen = [fault for fault in faults if options.only in fault.__name__]
+            if chosen:
+                with fleet:
+                    for fault in chosen:
                         good = play(fault, fleet, options.rounds, ends_s) and good
     return 0 if good else 1
 
 
-def play(fault: Fault, fleet: Fleet, rounds: int, ends_s: float) -> bool:
+def groups(folder: Path, options: argparse.Namespace) -> list[tuple[Sequence[Callable[..., Count]], Fleet]]:
+    """What is played on which fleet."""
+    return [
+        (FAULTS, Fleet(folder / "processes", options.agents)),
+        ([many_come_back_at_once], Fleet(folder / "crowd", options.crowd, in_one_process=True)),
+        ([leader_of_three_brokers_killed], ClusterFleet(folder / "cluster", options.agents)),
+    ]
+
+
+def play(fault: Callable[..., Count], fleet: Fleet, rounds: int, ends_s: float) -> bool:
     """One line of the table; whether nothing was lost, double or run twice."""
     counts: list[Count] = []
     name = fault.__name__.replace("_", " ")

@@ -94,7 +94,7 @@ class Fleet:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as opened:
             self.deployment = opened.enter_context(Deployment(self.home))
-            self.broker = self.deployment.broker()
+            self._start_brokers(opened)
             if self.in_one_process:
                 program = [sys.executable, str(CROWD), str(self.home), str(self.size)]
                 self.deployment.start(program=program).until("ready", within_s=120)
@@ -107,6 +107,9 @@ class Fleet:
         self._open.close()
 
     # --- processes
+
+    def _start_brokers(self, opened: contextlib.ExitStack) -> None:
+        self.broker = self.deployment.broker()
 
     def start(self, *names: str) -> None:
         """Start agents, and wait until each is connected."""

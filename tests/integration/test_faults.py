@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cluster_fleet import ClusterFleet, leader_of_three_brokers_killed
 from fault_fleet import FAULTS, Fault, Fleet, many_come_back_at_once
 
 ANSWERS = {
@@ -31,3 +32,11 @@ def test_two_hundred_agents_that_come_back_at_once_all_answer_once(tmp_path: Pat
     assert (count.lost, count.double, count.twice) == (0, 0, 0)
     assert count.states == {"found": 200}
     assert count.on_console == {"found": 200}
+
+
+def test_the_death_of_the_server_that_leads_a_stream_loses_nothing(tmp_path: Path) -> None:
+    with ClusterFleet(tmp_path / "home", 2) as fleet:
+        count = leader_of_three_brokers_killed(fleet)
+    assert (count.lost, count.double, count.twice) == (0, 0, 0)
+    assert count.states == {"found": 2}
+    assert count.on_console == {"found": 2}
