@@ -21,7 +21,8 @@ from pathlib import Path
 _TESTS = Path(__file__).resolve().parent.parent / "tests"
 sys.path[:0] = [str(_TESTS / "integration"), str(_TESTS)]
 
-from cluster_fleet import ClusterFleet, leader_of_three_brokers_killed  # noqa: E402 - likewise
+from cluster_fleet import leader_of_three_brokers_killed  # noqa: E402 - likewise
+from clustered import Clustered  # noqa: E402 - likewise
 from fault_fleet import FAULTS, SLOW, Count, Fleet, many_come_back_at_once  # noqa: E402 - the suite's own harness
 
 WITHIN_S = 900.0
@@ -52,7 +53,7 @@ def groups(folder: Path, options: argparse.Namespace) -> list[tuple[Sequence[Cal
     return [
         (FAULTS, Fleet(folder / "processes", options.agents)),
         ([many_come_back_at_once], Fleet(folder / "crowd", options.crowd, in_one_process=True)),
-        ([leader_of_three_brokers_killed], ClusterFleet(folder / "cluster", options.agents)),
+        ([leader_of_three_brokers_killed], Fleet(folder / "cluster" / "home", options.agents, kind=Clustered)),
     ]
 
 

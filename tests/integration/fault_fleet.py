@@ -86,6 +86,7 @@ class Fleet:
     size: int
     in_one_process: bool = False
     """Whether the agents are coroutines of one process, for many: then none of them can be broken alone."""
+    kind: type[Deployment] = Deployment
     deployment: Deployment = field(init=False)
     broker: Process = field(init=False)
     agents: dict[str, Process] = field(default_factory=dict)
@@ -93,8 +94,8 @@ class Fleet:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as opened:
-            self.deployment = opened.enter_context(Deployment(self.home))
-            self._start_brokers(opened)
+            self.deployment = opened.enter_context(self.kind(self.home))
+            self.broker = self.deployment.broker()
             if self.in_one_process:
                 program = [sys.executable, str(CROWD), str(self.home), str(self.size)]
                 self.deployment.start(program=program).until("ready", within_s=120)
@@ -107,9 +108,6 @@ class Fleet:
         self._open.close()
 
     # --- processes
-
-    def _start_brokers(self, opened: contextlib.ExitStack) -> None:
-        self.broker = self.deployment.broker()
 
     def start(self, *names: str) -> None:
         """Start agents, and wait until each is connected."""

@@ -9,8 +9,9 @@ from nats.aio.client import Client
 from investigator.broker.connection import connect
 from investigator.broker.credentials import Credentials
 from investigator.broker.problems import NotPermittedError
+from investigator.broker.scopes import Scope
 from investigator.errors import BrokerError
-from investigator.protocol.subjects import ACTIONS, ALERTS, FACTS, HEARTBEATS, RESULTS
+from investigator.protocol.subjects import ACTIONS, ALERTS, FACTS, HEARTBEATS, RECORDS, RESULTS
 
 
 async def ignore(_):
@@ -62,8 +63,18 @@ async def test_an_action_reaches_agents_and_their_result_comes_back(running, hea
     [
         "mig.action.all.x",
         "mig.action.agent.a2.x",
+        "mig.action.agent.a1.x",
+        "mig.result.x.a2",
+        "mig.result.x.a1.more",
+        "mig.facts.a2",
+        "mig.hb.a2",
+        "mig.alert.a2.fswatch",
+        "mig.record.x",
+        "mig.enrol.admin",
         "mig.api.run",
         "_INBOX.investigator.abc",
+        "_INBOX.a2.abc",
+        "_INBOX.enrol.abc",
         f"$JS.API.STREAM.PURGE.{RESULTS}",
         f"$JS.API.STREAM.DELETE.{ACTIONS}",
         f"$JS.API.STREAM.INFO.{ACTIONS}",
@@ -75,7 +86,9 @@ async def test_an_action_reaches_agents_and_their_result_comes_back(running, hea
         f"$JS.API.DIRECT.GET.{FACTS}",
         f"$JS.API.DIRECT.GET.{HEARTBEATS}",
         f"$JS.API.DIRECT.GET.{ALERTS}",
+        f"$JS.API.DIRECT.GET.{RECORDS}",
         "$SYS.REQ.SERVER.PING",
+        "$SYS.REQ.CLAIMS.UPDATE",
     ],
 )
 async def test_an_agent_may_not_publish_to(running, subject):
@@ -95,12 +108,20 @@ async def test_an_agent_may_not_publish_to(running, subject):
         "*.>",
         "mig.>",
         "mig.action.>",
+        "mig.action.agent.a2.*",
+        "mig.action.agent.*.*",
+        "mig.action.*.*.*",
+        "mig.enrol.request",
+        "mig.record.>",
         "mig.result.>",
         "mig.result.*.a1",
         "mig.facts.*",
         "mig.hb.*",
         "mig.alert.*.*",
         "_INBOX.>",
+        "_INBOX.*.>",
+        "_INBOX.a2.>",
+        "_INBOX.enrol.>",
         "$SYS.>",
         "$JS.>",
     ],
@@ -189,6 +210,106 @@ async def test_headers_of_an_author_cannot_end_or_bend_what_is_read(running):
             (2, "mig.result.x.rogue", b"2"),
             (3, "mig.result.y.a1", b"3"),
         ]
+
+
+async def test_what_an_agent_can_make_others_hear_is_the_servers_own_words(running, hear):
+    """A reply subject of another agent's is not refused; what comes there is what the server says, or stored already.
+
+    An agent that heard it would find no signature, or an action that it has decided already.
+    """
+    async with running() as broker, rogue(broker) as client:
+        victim, investigator = await broker.agent("a1"), await broker.investigator()
+        await investigator.publish_acked("mig.action.agent.a2.x", b"signed", message_id="1")
+        heard, inbox = hear(), hear()
+        await victim.subscribe("mig.action.agent.a1.*", heard)
+        await victim.subscribe("_INBOX.a1.guessed", inbox)
+        for reply in ("mig.action.agent.a1.x", "_INBOX.a1.guessed"):
+            await client.publish("mig.result.x.rogue", b"forged", reply=reply)
+            await client.publish(f"$JS.API.DIRECT.GET.{ACTIONS}", b'{"seq":1}', reply=reply)
+        await heard.until(2)
+        await inbox.until(2)
+        for messages in (heard, inbox):
+            said = {message.data for message in messages}
+            assert b"signed" in said
+            (acknowledgement,) = said - {b"signed"}
+            assert acknowledgement.startswith(b'{"stream":"MIG_RESULTS"')
+        assert {where for where, _ in await stored(investigator, ACTIONS)} == {"mig.action.agent.a2.x"}
+
+
+ENROL_MAY_NOT_SEND = [
+    "mig.result.x.enrol",
+    "mig.facts.enrol",
+    "mig.hb.enrol",
+    "mig.alert.enrol.fswatch",
+    "mig.action.all.x",
+    "mig.enrol.admin",
+    "mig.record.x",
+    "_INBOX.a1.abc",
+    "_INBOX.enrol.abc",
+    f"$JS.API.DIRECT.GET.{ACTIONS}",
+    f"$JS.API.STREAM.INFO.{ACTIONS}",
+    "$SYS.REQ.SERVER.PING",
+]
+ENROL_MAY_NOT_HEAR = [
+    "mig.action.all.*",
+    "mig.action.agent.enrol.*",
+    "mig.enrol.request",
+    "_INBOX.a1.>",
+    "_INBOX.>",
+    ">",
+]
+
+
+async def test_who_is_not_enrolled_yet_may_ask_for_it_and_nothing_else(running, hear):
+    async with running() as broker:
+        stranger = await broker.connect(Scope.ENROL)
+        for subject in ENROL_MAY_NOT_SEND:
+            with pytest.raises(NotPermittedError, match="not allowed to publish to"):
+                await stranger.request(subject, b"", timeout_s=20)
+        for subject in ENROL_MAY_NOT_HEAR:
+            with pytest.raises(NotPermittedError, match="not allowed to subscribe to"):
+                await stranger.subscribe(subject, hear())
+
+
+@pytest.mark.parametrize("asks", ["enrol", "agent"])
+async def test_a_request_to_be_enrolled_is_answered_by_the_services_alone(running, hear, asks):
+    async with running(streams=False) as broker:
+        services, investigator = await broker.connect(Scope.SERVICES), await broker.investigator()
+        asker = await (broker.connect(Scope.ENROL) if asks == "enrol" else broker.agent())
+        with pytest.raises(BrokerError, match="nobody listens"):
+            await asker.request("mig.enrol.request", b"let me in", timeout_s=20)
+        with pytest.raises(NotPermittedError):
+            await investigator.subscribe("mig.enrol.request", hear())
+        heard = hear()
+        await services.subscribe("mig.enrol.request", heard)
+        asking = asyncio.create_task(asker.request("mig.enrol.request", b"let me in", timeout_s=20))
+        await heard.until(1)
+        assert heard[0].data == b"let me in"
+        await services.publish(heard[0].reply, b"welcome")
+        assert await asking == b"welcome"
+        await services.publish(heard[0].reply, b"once more")
+        with pytest.raises(NotPermittedError):  # one answer to each request
+            await services.flush()
+
+
+async def test_an_investigator_asks_the_enrolment_and_is_answered(running, hear):
+    async with running(streams=False) as broker:
+        services, investigator = await broker.connect(Scope.SERVICES), await broker.investigator()
+        heard = hear()
+        await services.subscribe("mig.enrol.admin", heard)
+        asking = asyncio.create_task(investigator.request("mig.enrol.admin", b"revoke", timeout_s=20))
+        await heard.until(1)
+        await services.publish(heard[0].reply, b"done")
+        assert await asking == b"done"
+
+
+@pytest.mark.parametrize("subject", ["mig.action.all.x", "mig.result.x.a1", "mig.facts.a1", "_INBOX.investigator.x"])
+async def test_the_services_speak_for_nobody(running, subject):
+    async with running(streams=False) as broker:
+        services = await broker.connect(Scope.SERVICES)
+        await services.publish(subject, b"")
+        with pytest.raises(NotPermittedError, match="not allowed to publish to"):
+            await services.flush()
 
 
 @pytest.mark.parametrize(

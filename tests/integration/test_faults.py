@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cluster_fleet import ClusterFleet, leader_of_three_brokers_killed
+from cluster_fleet import leader_of_three_brokers_killed
+from clustered import Clustered
 from fault_fleet import FAULTS, Fault, Fleet, many_come_back_at_once
 
 ANSWERS = {
@@ -35,7 +36,7 @@ def test_two_hundred_agents_that_come_back_at_once_all_answer_once(tmp_path: Pat
 
 
 def test_the_death_of_the_server_that_leads_a_stream_loses_nothing(tmp_path: Path) -> None:
-    with ClusterFleet(tmp_path / "home", 2) as fleet:
+    with Fleet(tmp_path / "home", 2, kind=Clustered) as fleet:
         count = leader_of_three_brokers_killed(fleet)
     assert (count.lost, count.double, count.twice) == (0, 0, 0)
     assert count.states == {"found": 2}

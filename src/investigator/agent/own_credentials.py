@@ -30,6 +30,11 @@ def own_credentials(state: Path | None, broker_folder: Path, *, agent: str) -> C
     Raises:
         DeploymentError: the deployment's keys are not on this machine, or the state folder cannot be used.
     """
+    if not (broker_folder / "keys").is_dir():
+        raise DeploymentError(
+            f"agent {agent} has no credentials for the broker, and {broker_folder} no keys to make some with",
+            hint="It runs on the machine that `investigator init` ran on.",
+        )
     mine = Credentials.generate(agent) if state is None else load_or_make_user_key(state, agent=agent)
     token = mint_agent(
         broker_folder, agent=agent, user_key=mine.public_key, lives_s=MAX_AGENT_LIFE_S, now_s=int(time.time())

@@ -122,7 +122,7 @@ class Agent:
         if connection in (State.CONNECTED, State.RECONNECTED):
             self._afresh = True
             self._returned.set()
-        if connection is not State.DISCONNECTED:
+        if connection not in (State.DISCONNECTED, State.REFUSED):
             self._connected.set()
 
     async def run(self, broker: Broker, *, ready: Callable[[], None] = lambda: None) -> None:

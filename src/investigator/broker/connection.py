@@ -11,9 +11,11 @@ import asyncio
 import logging
 import math
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Self
 
@@ -23,7 +25,14 @@ import orjson
 from investigator.broker import batch
 from investigator.broker.batch import Stored
 from investigator.broker.link import STATUS, Link
-from investigator.broker.problems import MessageTooLargeError, NotPermittedError, StreamFullError, readable, translated
+from investigator.broker.problems import (
+    ExpiredError,
+    MessageTooLargeError,
+    NotPermittedError,
+    StreamFullError,
+    readable,
+    translated,
+)
 from investigator.broker.subscription import Message, OnMessage, Subscription
 from investigator.broker.tls import ClientTls, Contexts, check_server, split_servers
 from investigator.errors import BrokerError
@@ -57,6 +66,8 @@ class State(StrEnum):
     """Lost, or not there yet: it is tried again; `Broker.problem` says why."""
     RECONNECTED = "reconnected"
     """The subscriptions are back. What was published meanwhile was not heard: fetch it from the stream."""
+    REFUSED = "refused"
+    """A server does not let these credentials in, or not any more: it is tried on, with others after `Broker.become`."""
     DROPPED = "dropped"
     """Messages came faster than a subscription's callback took them, and some were dropped: fetch them."""
 
@@ -115,14 +126,16 @@ async def connect(
         tls: whom to trust as a broker, and what to show to one that asks; for `tls://`.
         inbox: the subject under which answers come, `_INBOX.<token>`; None: `_INBOX.<the user's name>`.
         on_state: told when the connection comes and goes, in order.
-        give_up_after_s: how long to try for the first connection; None: for ever. Later ones are tried for ever.
+        give_up_after_s: how long to try for the first connection; None: for ever, whatever happens; infinity: for ever
+            while no server can be reached. Later ones are tried for ever.
         ping_interval_s: a broker that is gone without a word is noticed within two of these.
         max_message_bytes: what these credentials may send at most, headers included, where that is less than the server
             takes: it does not tell, and ends the connection of who sends more.
 
     Raises:
         BrokerError: no server answered within `give_up_after_s`; at once for an address that is none.
-        NotPermittedError: at once, if one does not let these credentials in, unless `give_up_after_s` is None.
+        NotPermittedError: at once, if one does not let these credentials in, unless `give_up_after_s` is None;
+            ExpiredError, if that is because their time is over.
         DeploymentError: at once, before anything is sent: plain text to another machine, or no CA to trust.
     """
     servers = [server for one in ([url] if isinstance(url, str) else url) for server in split_servers(one)]
@@ -133,7 +146,7 @@ async def connect(
         credentials,
         tls=Contexts(tls) if tls is not None else None,
         name=name,
-        inbox=inbox or f"_INBOX.{credentials.name}",
+        inbox=inbox,
         on_state=on_state,
         ping_interval_s=ping_interval_s,
         max_message_bytes=max_message_bytes,
@@ -152,7 +165,7 @@ class Broker:
         *,
         name: str,
         tls: Contexts | None,
-        inbox: str,
+        inbox: str | None,
         on_state: OnState | None,
         ping_interval_s: float,
         max_message_bytes: int | None,
@@ -207,6 +220,19 @@ class Broker:
         self._tell(State.CONNECTED)
         self._supervisor = asyncio.create_task(self._supervise(), name=f"broker connection {self._name}")
         self._supervisor.add_done_callback(self._supervised)
+
+    async def become(self, credentials: Credentials) -> None:
+        """Be this user from now on: whatever is under way is lost, and the connection made anew, as after a failure.
+
+        For a token that is renewed: a server ends the connection of one that has expired, and takes no other on it.
+        """
+        self._credentials = credentials
+        self.problem = ""  # the old one's
+        link = self._link
+        if link is not None and link.is_connected:
+            with suppress(BrokerError), translated("changing credentials"):
+                await link.round_trip(2.0)
+            await link.shut()
 
     async def publish(self, subject: str, data: bytes, *, headers: Mapping[str, str] | None = None) -> None:
         """Send a message, for whoever listens now. That it was not permitted is told by `flush`.
@@ -436,19 +462,23 @@ class Broker:
                     await link.open(
                         server,
                         name=self._name,
-                        inbox=self._inbox,
+                        inbox=self._inbox or f"_INBOX.{self._credentials.name}",
                         ping_interval_s=self._ping_interval_s,
                         max_message_bytes=self._max_message_bytes,
                         timeout_s=min(_ATTEMPT_WITHIN_S, max(0.5, ends - loop.time())),
                     )
-            except BrokerError as error:
+            except BrokerError as problem:
+                error = self._expired(server) or problem if isinstance(problem, NotPermittedError) else problem
                 pause_s = self._pause_s()
                 if give_up_after_s is not None and (
                     isinstance(error, NotPermittedError) or loop.time() + pause_s >= ends
                 ):
-                    raise
-                if self._note(str(error)) and self._supervisor is None:
-                    self._tell(State.DISCONNECTED)
+                    raise error from None
+                if self._note(str(error)):
+                    if isinstance(error, NotPermittedError):
+                        self._tell(State.REFUSED)
+                    elif self._supervisor is None:
+                        self._tell(State.DISCONNECTED)
                 await asyncio.sleep(pause_s)
             else:
                 return link
@@ -467,6 +497,15 @@ class Broker:
             await link.shut()
             return False
         return True
+
+    def _expired(self, server: str) -> ExpiredError | None:
+        """What a server does not say of credentials that it refuses: that their time is over, if it is."""
+        ended_s = self._credentials.expires_s
+        if not ended_s or time.time() < ended_s:
+            return None
+        return ExpiredError(
+            f"broker {server}: these credentials expired at {datetime.fromtimestamp(ended_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        )
 
     def _set_link(self, link: Link) -> None:
         self._link = link

@@ -46,6 +46,8 @@ class Credentials:
     """The nkey seed, "SU…"."""
     jwt: str = ""
     """The token that lets this key in; empty until one is minted."""
+    expires_s: int = 0
+    """When the token ends, in seconds since 1970; 0: never, or there is none."""
 
     @classmethod
     def generate(cls, name: str) -> Credentials:
@@ -97,7 +99,7 @@ class Credentials:
             raise DeploymentError(f"{what}: {error}") from None
         if claims.sub != self.public_key or claims.nats.get("type") != "user":
             raise DeploymentError(f"{what}: a token about another key")
-        return replace(self, jwt=token, name=claims.name)
+        return replace(self, jwt=token, name=claims.name, expires_s=claims.exp)
 
     def save(self, path: Path) -> None:
         """Write a new `.creds` file that only its owner can read.
@@ -121,11 +123,6 @@ class Credentials:
     def public_key(self) -> str:
         """What a token names this user by, "U…"."""
         return nkeys.public_of(self.seed)
-
-    @property
-    def expires_s(self) -> int:
-        """When the token ends, in seconds since 1970; 0: never, or there is none."""
-        return jwt.decode(self.jwt).exp if self.jwt else 0
 
     def sign(self, nonce: str) -> bytes:
         """The proof that a server asks for: base 64 of the signature over its nonce."""

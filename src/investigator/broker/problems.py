@@ -26,6 +26,12 @@ class NotPermittedError(BrokerError):
     code = "not-permitted"
 
 
+class ExpiredError(NotPermittedError):
+    """The credentials' own time is over: others are needed."""
+
+    code = "credentials-expired"
+
+
 class MessageTooLargeError(BrokerError):
     """More than the broker or the stream takes in one message; trying again does not help."""
 
@@ -78,9 +84,14 @@ def readable(doing: str, error: Exception) -> BrokerError | None:
 
 def _as_said(doing: str, said: str) -> BrokerError:
     lower = said.lower()
+    if "authentication expired" in lower:
+        return ExpiredError(f"{doing}: these credentials have expired")
+    if "authentication revoked" in lower:
+        return NotPermittedError(f"{doing}: these credentials were revoked")
     if "authorization violation" in lower or "authentication" in lower:
         return NotPermittedError(
-            f"{doing}: it does not know these credentials", hint="Are they of the deployment that this broker serves?"
+            f"{doing}: it does not know these credentials",
+            hint="Are they of the deployment that this broker serves, and not revoked since?",
         )
     denied = DENIED.search(lower)
     if denied:

@@ -62,16 +62,19 @@ class _Template:
     connections: str = "STANDARD"
 
 
-ENROL_REQUEST: Final = "mig.enrol.request"
-ENROL_ADMIN: Final = "mig.enrol.admin"
-RECORDS: Final = "MIG_RECORDS"
-ALL_RECORDS: Final = "mig.record.>"
 _INBOX: Final = "_INBOX.{{name()}}.>"
 _DIRECT_GET_ACTIONS: Final = f"$JS.API.DIRECT.GET.{subjects.ACTIONS}"
 DOMAIN: Final = "mig"
 _HUB_GET_ACTIONS: Final = f"$JS.{DOMAIN}.API.DIRECT.GET.{subjects.ACTIONS}"
 """What agents ask as `$JS.API…` is imported as the hub's, by its domain: it passes a leaf node, which stops `$JS.API`."""
-_STREAMS: Final = (subjects.ACTIONS, subjects.RESULTS, subjects.FACTS, subjects.HEARTBEATS, subjects.ALERTS, RECORDS)
+_STREAMS: Final = (
+    subjects.ACTIONS,
+    subjects.RESULTS,
+    subjects.FACTS,
+    subjects.HEARTBEATS,
+    subjects.ALERTS,
+    subjects.RECORDS,
+)
 _ACKNOWLEDGE: Final = f"$JS.API.STREAM.MSG.DELETE.{subjects.ALERTS}"
 """An alert is acknowledged by taking it out of its stream: all consoles see the same, whoever did it."""
 
@@ -83,7 +86,7 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
             "mig.hb.{{name()}}",
             "mig.facts.{{name()}}",
             "mig.alert.{{name()}}.*",
-            ENROL_REQUEST,
+            subjects.ENROL_REQUEST,
             _DIRECT_GET_ACTIONS,
         ),
         subscribe=(
@@ -98,7 +101,7 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
     ),
     Scope.ENROL: _Template(
         account=Account.AGENTS,
-        publish=(ENROL_REQUEST,),
+        publish=(subjects.ENROL_REQUEST,),
         subscribe=(_INBOX,),
         payload_bytes=_MAX_ENROL_MESSAGE_BYTES,
         subscriptions=4,
@@ -107,8 +110,8 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
         account=Account.MIG,
         publish=(
             subjects.ALL_ACTIONS,
-            ALL_RECORDS,
-            ENROL_ADMIN,
+            subjects.ALL_RECORDS,
+            subjects.ENROL_ADMIN,
             *(f"$JS.API.DIRECT.GET.{stream}" for stream in _STREAMS),
             *(f"$JS.API.STREAM.INFO.{stream}" for stream in _STREAMS),
             _ACKNOWLEDGE,
@@ -123,16 +126,16 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
     ),
     Scope.SERVICES: _Template(
         account=Account.MIG,
-        publish=("$JS.API.>", ALL_RECORDS),
+        publish=("$JS.API.>", subjects.ALL_RECORDS),
         subscribe=(
-            ENROL_REQUEST,
-            ENROL_ADMIN,
+            subjects.ENROL_REQUEST,
+            subjects.ENROL_ADMIN,
             subjects.ALL_ACTIONS,
             subjects.ALL_RESULTS,
             subjects.ALL_HEARTBEATS,
             subjects.ALL_FACTS,
             subjects.ALL_ALERTS,
-            ALL_RECORDS,
+            subjects.ALL_RECORDS,
             _INBOX,
         ),
         answers=True,
@@ -144,7 +147,7 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
             subjects.ALL_HEARTBEATS,
             subjects.ALL_FACTS,
             subjects.ALL_ALERTS,
-            ENROL_REQUEST,
+            subjects.ENROL_REQUEST,
             _HUB_GET_ACTIONS,
         ),
         subscribe=(subjects.ALL_ACTIONS, "_R_.>"),  # answers to what crossed from its account AGENTS
@@ -162,7 +165,7 @@ _SERVICES: Final = (
     subjects.ALL_HEARTBEATS,
     subjects.ALL_FACTS,
     subjects.ALL_ALERTS,
-    ENROL_REQUEST,
+    subjects.ENROL_REQUEST,
     _HUB_GET_ACTIONS,
 )
 """What agents ask of the account MIG; each answer goes to who asked."""

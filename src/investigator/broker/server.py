@@ -33,7 +33,7 @@ MAX_PAYLOAD_BYTES: Final = 2 * _MIB
 MAX_STORE_BYTES: Final = 20 << 30
 MAX_MEMORY_BYTES: Final = 64 * _MIB
 _LEAST_FREE_BYTES: Final = 4 * _MIB
-_READ_LOG_EVERY_S: Final = 1.0
+_LOOK_EVERY_S: Final = 0.5
 _OWN_STDERR_PREFIX: Final = "nats-server: "
 
 
@@ -174,7 +174,7 @@ class EmbeddedServer:
         if self._ended is None:
             raise BrokerError("the broker is not running")
         while not self._ended.done():
-            await asyncio.wait({self._ended}, timeout=_READ_LOG_EVERY_S)
+            await asyncio.wait({self._ended}, timeout=_LOOK_EVERY_S)
             if self._ended.done():
                 break
             taken = [self._take_changed_accounts(), self._keep_certificate()]

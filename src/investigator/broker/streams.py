@@ -7,6 +7,7 @@ another's messages out. Streams have a thousand consumers at most unless told ot
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import orjson
 
+from investigator.broker.problems import NotPermittedError
 from investigator.errors import BrokerError
 from investigator.protocol import subjects
 
@@ -28,6 +30,8 @@ _GIB: Final = 1 << 30
 _HOUR_NS: Final = 3600 * 10**9
 _DAY_NS: Final = 24 * _HOUR_NS
 _NOT_FOUND: Final = 10059
+_ASK_WITHIN_S: Final = 5.0
+_ASK_AGAIN_AFTER_S: Final = 0.2
 
 _ALL: Final = {
     "retention": "limits",
@@ -163,6 +167,30 @@ async def stream_states(broker: Broker) -> list[StreamState]:
         else:
             raise BrokerError(f"stream {name}: {found.error.description}")
     return states
+
+
+async def when_ready(broker: Broker, *, within_s: float = 30.0) -> None:
+    """Return when the servers can make streams: a cluster that has just started first finds a leader.
+
+    Raises:
+        BrokerError: why they cannot, after that time.
+    """
+    loop = asyncio.get_running_loop()
+    ends_s = loop.time() + within_s
+    while True:
+        try:
+            found = await _ask(broker, f"INFO.{subjects.ACTIONS}", {})
+        except NotPermittedError:
+            raise
+        except BrokerError as error:
+            if loop.time() > ends_s:
+                raise BrokerError(f"the servers are not ready for streams: {error}") from None
+        else:
+            if found.error is None or found.error.err_code == _NOT_FOUND:
+                return
+            if loop.time() > ends_s:
+                raise BrokerError(f"the servers are not ready for streams: {found.error.description}")
+        await asyncio.sleep(_ASK_AGAIN_AFTER_S)
 
 
 def _state(name: str, found: _Answer) -> StreamState:

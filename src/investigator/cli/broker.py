@@ -10,7 +10,7 @@ import typer
 from investigator.cli.options import Home, home_folder
 
 if TYPE_CHECKING:
-    from investigator.config import BrokerConfig
+    from investigator.config import BrokerConfig, Cluster
 
 app = typer.Typer(name="broker", invoke_without_command=True)
 
@@ -66,6 +66,25 @@ def streams(home: Home = None) -> None:
     print("\n".join(done or ["the streams are as they should be"]))
 
 
+@app.command()
+def push(home: Home = None) -> None:
+    """On a cluster: tell its servers and leaf nodes again who was shut out."""
+    import asyncio
+
+    from investigator.broker.elsewhere import push_accounts
+    from investigator.config import load_broker
+    from investigator.errors import BrokerError
+
+    settings = load_broker(home_folder(home))
+    _need_cluster(settings)
+    problems = asyncio.run(push_accounts(settings))
+    for problem in problems:
+        _tell(problem)
+    if problems:
+        raise BrokerError(f"{len(problems)} of the deployment's servers were not told")
+    print("the servers know the accounts as they are here")
+
+
 @app.command("client-certificate")
 def client_certificate(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is, for those who read it.")],
@@ -87,18 +106,25 @@ async def _make_streams(config: BrokerConfig) -> list[str]:
     from investigator.broker.connection import connect
     from investigator.broker.credentials import Credentials
     from investigator.broker.server_tls import services_address
-    from investigator.broker.streams import ensure_streams
+    from investigator.broker.streams import ensure_streams, when_ready
+
+    cluster = _need_cluster(config)
+    url, tls = services_address(config)
+    link = await connect(url, Credentials.load(config.credentials), name="streams", tls=tls, give_up_after_s=10)
+    async with link:
+        await when_ready(link)
+        return await ensure_streams(link, replicas=cluster.replicas)
+
+
+def _need_cluster(config: BrokerConfig) -> Cluster:
     from investigator.errors import DeploymentError
 
     if config.cluster is None:
         raise DeploymentError(
-            "broker.toml has no table [cluster]: its broker is the embedded one, which makes its streams itself",
+            "broker.toml has no table [cluster]: its broker is the embedded one, which needs none of this",
             hint="`investigator broker` runs it.",
         )
-    url, tls = services_address(config)
-    link = await connect(url, Credentials.load(config.credentials), name="streams", tls=tls, give_up_after_s=10)
-    async with link:
-        return await ensure_streams(link, replicas=config.cluster.replicas)
+    return config.cluster
 
 
 def _tell(line: str) -> None:

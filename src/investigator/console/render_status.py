@@ -18,6 +18,10 @@ def status_lines(status: Status) -> list[str]:
     lines = ["all is well"] if not status.care else [f"needs care: {_things(len(status.care))}"]
     lines += [f"  ! {printable(line)}" for line in status.care]
     lines += ["", f"broker   {_broker(status)}"]
+    if len(status.servers) > 1:
+        lines += [
+            f"  {printable(url)}  {'answers' if here else 'DOES NOT ANSWER'}" for url, here in status.servers.items()
+        ]
     if status.streams:
         rows = [_row(state) for state in status.streams]
         heads = [("stream", 24), ("messages", 14), ("bytes", 10), ("of", 10), ("full", 6), ("kept by", 40)]
@@ -49,7 +53,9 @@ def _broker(status: Status) -> str:
         return f"{printable(status.url)} does not answer"
     where = f", cluster {status.cluster}" if status.cluster else ""
     how = "TLS" if status.encrypted else "plain text"
-    told = f"{status.url}  nats-server {status.version} ({status.server}{where}), {how}"
+    told = f"nats-server {status.version} ({status.server}{where}), {how}"
+    if len(status.servers) == 1:
+        told = f"{status.url}  {told}"
     return f"{printable(told)}, answers in {status.round_trip_s * 1000:.1f} ms"
 
 

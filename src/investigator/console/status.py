@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from investigator.broker import certificates
 from investigator.broker.credentials import Credentials
 from investigator.broker.streams import StreamState, stream_states
+from investigator.broker.tls import split_servers
 from investigator.config import BROKER_FILE, load_broker
 from investigator.console.inventory import load_inventory
 from investigator.console.link import console_link
@@ -45,7 +48,10 @@ class Status:
     """What was found; what could not be found is empty, and `care` says why."""
 
     url: str
+    servers: dict[str, bool] = field(default_factory=dict)
+    """Each address, and whether it answers."""
     answers: bool = False
+    """Whether one of them does."""
     encrypted: bool = False
     server: str = ""
     version: str = ""
@@ -69,13 +75,19 @@ async def ask_status(home: Path, config: ConsoleConfig) -> Status:
     status = Status(url=config.broker.url)
     now_s = time.time()
     served: list[Certificate] = []
-    try:
-        async with console_link(config) as broker:
-            await _ask_broker(broker, status, served)
-    except InvestigatorError as error:
-        if not isinstance(error, BrokerError | DeploymentError):
-            raise
-        status.care.append(str(error) + (f" ({error.hint})" if error.hint and not status.answers else ""))
+    for server in split_servers(config.broker.url):
+        # Each by itself: a connection to several says nothing of those that it did not take.
+        one = msgspec.structs.replace(config, broker=msgspec.structs.replace(config.broker, url=server))
+        status.servers[server] = False
+        try:
+            async with console_link(one) as broker:
+                status.servers[server] = True
+                if status.answers:
+                    _hear_certificate(broker, served)
+                else:
+                    await _ask_broker(broker, status, served)
+        except (BrokerError, DeploymentError) as error:
+            status.care.append(str(error) + (f" ({error.hint})" if error.hint and not status.answers else ""))
     status.expiries = _expiries(home, config, served, now_s)
     status.care += [*_care_of_expiries(status.expiries), *_care_of_streams(status.streams)]
     return status
@@ -85,8 +97,7 @@ async def _ask_broker(broker: Broker, status: Status, served: list[Certificate])
     peer = broker.peer()
     status.answers, status.encrypted = True, bool(peer.certificate)
     status.server, status.version, status.cluster = peer.server, peer.version, peer.cluster
-    if peer.certificate:
-        served.append(certificates.describe_der(peer.certificate))
+    _hear_certificate(broker, served)
     trips_s = []
     for _ in range(_ROUND_TRIPS):
         began_s = asyncio.get_running_loop().time()
@@ -103,6 +114,12 @@ async def _ask_broker(broker: Broker, status: Status, served: list[Certificate])
         inventory = await load_inventory(broker)
         status.agents = _count(inventory)
         status.care += _care_of_agents(inventory, status.agents)
+
+
+def _hear_certificate(broker: Broker, served: list[Certificate]) -> None:
+    certificate = broker.peer().certificate
+    if certificate:
+        served.append(certificates.describe_der(certificate))
 
 
 def _count(inventory: Inventory) -> dict[str, int]:

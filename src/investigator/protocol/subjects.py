@@ -15,12 +15,19 @@ RESULTS: Final = "MIG_RESULTS"
 FACTS: Final = "MIG_FACTS"
 HEARTBEATS: Final = "MIG_HB"
 ALERTS: Final = "MIG_ALERTS"
+RECORDS: Final = "MIG_RECORDS"
 
 ALL_ACTIONS: Final = "mig.action.>"
 ALL_RESULTS: Final = "mig.result.*.*"
 ALL_FACTS: Final = "mig.facts.*"
 ALL_HEARTBEATS: Final = "mig.hb.*"
 ALL_ALERTS: Final = "mig.alert.*.*"
+ALL_RECORDS: Final = "mig.record.>"
+
+ENROL_REQUEST: Final = "mig.enrol.request"
+"""Where whoever has no credentials of their own asks for some, and agents for new ones."""
+ENROL_ADMIN: Final = "mig.enrol.admin"
+"""Where investigators tell the enrolment what they decided."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ENCODED: Final = "_b32_"
