@@ -261,6 +261,15 @@ class Collection:
         """What an agent said, without the findings that `on_piece` took."""
         return self.tally.whole(agent, shown=self._shown.get(agent, ()))
 
+    def lacking(self, agent: str) -> str:
+        """What of this agent's answer did not arrive, for people; empty where nothing is known to be missing."""
+        pieces = len(self.tally.missing(agent))
+        if pieces:
+            return f"{pieces} pieces of its findings did not arrive"
+        assembly = self._assemblies.get(agent)
+        parts = assembly.lacking() if assembly is not None and not self.tally.is_final(agent) else None
+        return f"{parts[0]} of {parts[1]} parts of its answer did not arrive" if parts is not None else ""
+
     def _take_refusal(self, agent: str, head: Head, piece: bytes) -> None:
         outcome = self._assemblies.setdefault(agent, Assembly()).add(head, piece)
         if isinstance(outcome, Outcome) and outcome.state == "refused" and outcome.envelope in self.cancel:

@@ -152,10 +152,10 @@ def _close(
     states = collection.states()
     for agent in sorted(states, key=lambda agent: (collection.name_of(agent), agent)):
         if agent not in working and not collection.tally.is_final(agent):
-            outcome, lacks = collection.unshown(agent), len(collection.tally.missing(agent))
-            audience.outcome(agent, collection.name_of(agent), states[agent], outcome)
+            audience.outcome(agent, collection.name_of(agent), states[agent], collection.unshown(agent))
+            lacks = collection.lacking(agent)
             if lacks:
-                audience.warn(f"{collection.name_of(agent)}: {lacks} pieces of its findings did not arrive")
+                audience.warn(f"{collection.name_of(agent)}: {lacks}")
     summary = Summary(
         action=collection.action.id,
         targeted=len(states),
