@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 """Of the tables. It grows when an older program would misread them."""
 BUSY_S: Final = 5.0
+KEPT_DAMAGED: Final = 2
+"""Damaged files, each of up to half a gigabyte; a failing disk must not be filled with them."""
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _log = logging.getLogger(__name__)
 
@@ -27,7 +29,7 @@ class NotStored(DeploymentError):
 
 
 class _Damaged(NotStored):
-    """What the file holds is no whole database."""
+    """What the file holds is no whole database; an agent that meets it at its start makes a new one."""
 
 
 def open_database(path: Path | None) -> sqlite3.Connection:
@@ -87,6 +89,9 @@ def _move_aside(path: Path) -> Path:
                 path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
     except OSError as error:
         raise DeploymentError(f"{path}: damaged, and it cannot be moved aside: {error.strerror}") from None
+    for old in sorted(path.parent.glob(f"{path.stem}-damaged-*{path.suffix}"))[:-KEPT_DAMAGED]:
+        for ending in ("", "-wal", "-shm"):
+            old.with_name(old.name + ending).unlink(missing_ok=True)
     return aside
 
 
@@ -102,7 +107,9 @@ def database_errors(what: str) -> Iterator[None]:
     except sqlite3.Error as error:
         # sqlite3's own errors have no code
         damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
-        raise (_Damaged if damaged else NotStored)(f"{what}: {error}") from None
+        if damaged:
+            raise _Damaged(f"{what}: {error}", hint="Started again, the agent moves it aside.") from None
+        raise NotStored(f"{what}: {error}") from None
 
 
 @contextmanager

@@ -18,7 +18,7 @@ _WHAT: Final = "the outbox"
 MAX_OUTBOX_BYTES: Final = 512 << 20
 """What a host gives to results that no broker takes; beyond it new ones are refused, and that is answered."""
 MAX_HELD_BYTES: Final = 8 << 20
-"""Of letters in memory, while the disk takes none."""
+"""Of letters in memory, while the disk takes none; small ones have `RESERVED_BYTES` more there too."""
 SMALL_BYTES: Final = 16 << 10
 RESERVED_BYTES: Final = 8 << 20
 """For small answers, such as that a large one did not fit."""
@@ -86,8 +86,10 @@ class Outbox:
             DeploymentError: there are too many.
         """
         new = [Letter(hashlib.sha256(payload).hexdigest(), subject, payload) for payload in payloads]
-        if sum(len(letter.payload) for letter in [*self._held.values(), *new]) > MAX_HELD_BYTES:
-            raise DeploymentError(f"{MAX_HELD_BYTES:,} bytes wait for the broker in memory, and the disk takes nothing")
+        adds = sum(len(letter.payload) for letter in new)
+        waiting = sum(len(letter.payload) for letter in self._held.values())
+        if waiting + adds > MAX_HELD_BYTES + (RESERVED_BYTES if adds <= SMALL_BYTES else 0):
+            raise DeploymentError(f"{waiting:,} bytes wait for the broker in memory, and the disk takes nothing")
         self._held.update((letter.id, letter) for letter in new)
 
     @property

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from investigator.agent import outbox as outboxes
 from investigator.agent.answers import Answers
 from investigator.agent.delivery import Delivery
-from investigator.agent.outbox import MAX_HELD_BYTES
+from investigator.agent.outbox import MAX_HELD_BYTES, SMALL_BYTES
 from investigator.agent.runner import Ran
 from investigator.agent.state import AgentState
 from investigator.errors import BrokerError, DeploymentError
@@ -100,7 +101,7 @@ async def test_an_agent_that_ends_before_its_answer_left_memory_answers_for_the_
 async def test_what_neither_disk_nor_memory_takes_is_told_by_a_small_answer(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("investigator.agent.outbox.MAX_HELD_BYTES", 20_000)
+    monkeypatch.setattr(outboxes, "MAX_HELD_BYTES", 20_000)
     full(scene)
     await scene.hear(signed())
     (letter,) = scene.state.outbox.held or scene.state.outbox.pending()
@@ -108,12 +109,17 @@ async def test_what_neither_disk_nor_memory_takes_is_told_by_a_small_answer(
     assert b'"code":"outbox"' in letter.payload
 
 
-def test_memory_holds_no_more_than_its_share(scene: Scene) -> None:
+def test_memory_holds_no_more_than_its_share_and_small_letters_have_room_beyond_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outboxes, "RESERVED_BYTES", 10)
     outbox = scene.state.outbox
     outbox.hold("x", [bytes(MAX_HELD_BYTES)])
-    with pytest.raises(DeploymentError, match="in memory"):
-        outbox.hold("x", [b"1"])
-    assert len(outbox.held) == 1
+    for letter in (bytes(SMALL_BYTES + 1), b"more than 10"):
+        with pytest.raises(DeploymentError, match="in memory"):
+            outbox.hold("x", [letter])
+    outbox.hold("x", [b"small"])
+    assert [len(letter.payload) for letter in outbox.held] == [MAX_HELD_BYTES, 5]
 
 
 async def test_a_letter_that_the_disk_does_not_let_go_of_is_not_sent_again(scene: Scene) -> None:

@@ -152,6 +152,11 @@ def test_a_damaged_database_is_kept_aside_and_the_agent_is_the_same_one(tmp_path
     with AgentState(tmp_path) as state:
         assert state.ledger.not_signed_before_s > 0
     assert list(tmp_path.glob("agent-damaged-*.sqlite")) == [aside]
+    for number in range(4):  # a failing disk is not filled with them
+        (tmp_path / DATABASE_FILE).write_bytes(b"rubbish %d" % number)
+        agent_id(tmp_path)
+    kept = sorted(tmp_path.glob("agent-damaged-*.sqlite"))
+    assert [path.read_bytes() for path in kept] == [b"rubbish 2", b"rubbish 3"]
 
 
 def test_a_first_start_that_the_disk_ends_half_way_is_still_to_come(tmp_path: Path) -> None:
