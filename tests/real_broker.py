@@ -10,6 +10,8 @@ and can cut, freeze and forge.
 
 import asyncio
 import contextlib
+import re
+import shutil
 import time
 
 import pytest
@@ -50,10 +52,26 @@ class Running:
     async def investigator(self, **options):
         return await self.connect(Scope.INVESTIGATOR, **options)
 
+    async def owner(self):
+        """Who makes streams."""
+        return await self.connect(Scope.SERVICES)
+
     async def restart(self):
         """The same server, store and port again."""
         await self.server.stop()
         await self.server.start()
+
+    async def lose_store(self):
+        """The same server and port again, with empty streams."""
+        await self.server.stop()
+        shutil.rmtree(self.server.folder / "store")
+        await self.server.start()
+        await ensure_streams(await self.owner())
+
+    async def make_anew(self, owner, stream):
+        """An empty stream in place of this one; nobody's connection notices."""
+        await owner.request(f"$JS.API.STREAM.DELETE.{stream}", b"")
+        await ensure_streams(owner)
 
 
 def minted(folder, agent_id, *, lives_s=3600, now_s=None):
@@ -128,6 +146,9 @@ class Wire:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._pumps = set()
+        self._hang_ups = 0
+        self._swallows = None
+        self.swallowed = 0
 
     async def __aenter__(self):
         self._listener = await asyncio.start_server(self._relay, "127.0.0.1", 0)
@@ -153,6 +174,14 @@ class Wire:
     def thaw(self):
         self._flowing.set()
 
+    def hang_up_on(self, connections):
+        """Let so many clients connect, hear the server's first line, and no more."""
+        self._hang_ups = connections
+
+    def swallow(self, prefix):
+        """From now on no message to such a subject comes from the server; all else does, its pongs above all."""
+        self._swallows = re.compile(rb"H?MSG " + re.escape(prefix.encode()))
+
     def cut(self):
         for writer in self._writers:
             writer.transport.abort()
@@ -169,9 +198,17 @@ class Wire:
         except OSError:
             writer.transport.abort()
             return
+        if self._hang_ups:
+            self._hang_ups -= 1
+            writer.write(await upstream_reader.readline())
+            await reader.readline()
+            writer.close()
+            upstream.transport.abort()
+            return
         self._writers += [writer, upstream]
         for source, sink in ((reader, upstream), (upstream_reader, writer)):
-            pump = asyncio.create_task(self._pump(source, sink))
+            work = self._filter if self._swallows and source is upstream_reader else self._pump
+            pump = asyncio.create_task(work(source, sink))
             self._pumps.add(pump)
             pump.add_done_callback(self._pumps.discard)
 
@@ -183,6 +220,19 @@ class Wire:
                     self.heard(data)
                 sink.write(data)
                 await sink.drain()
+        sink.transport.abort()
+
+    async def _filter(self, source, sink):
+        """As `_pump`, frame by frame of NATS's protocol."""
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while line := await source.readline():
+                frame = line
+                if re.match(rb"H?MSG ", line):
+                    frame += await source.readexactly(int(line.split()[-1]) + 2)
+                if self._swallows is not None and self._swallows.match(line):
+                    self.swallowed += 1
+                else:
+                    sink.write(frame)
         sink.transport.abort()
 
 

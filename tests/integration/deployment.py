@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
@@ -24,11 +25,11 @@ WITHIN_S = 45.0
 class Process:
     """A command that runs in the background; what it prints is read line by line."""
 
-    def __init__(self, words: list[str], environment: dict[str, str]) -> None:
+    def __init__(self, words: list[str], environment: dict[str, str], *, program: Sequence[str] = ()) -> None:
         self.lines: list[str] = []
         self._queue: Queue[str | None] = Queue()
         self._child = subprocess.Popen(
-            [*own_command(), *words],
+            [*(program or own_command()), *words],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -117,8 +118,8 @@ class Deployment:
         for process in reversed(self.running):
             process.end()
 
-    def start(self, *words: str) -> Process:
-        process = Process(list(words), self.environment)
+    def start(self, *words: str, program: Sequence[str] = ()) -> Process:
+        process = Process(list(words), self.environment, program=program)
         self.running.append(process)
         return process
 

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from investigator.broker.connection import MAX_BACKOFF_S, State, connect
+from investigator.broker.connection import State, connect
 from investigator.broker.credentials import Credentials
 from investigator.broker.link import MAX_UNPARSED_BYTES, Link
 from investigator.broker.problems import MessageTooLargeError, StreamFullError
@@ -139,23 +139,6 @@ async def test_what_awaits_an_answer_waits_for_the_broker_to_come_back(running):
         assert await publishing == 1
 
 
-async def test_without_a_broker_nothing_is_buffered(running, hear):
-    async with running() as broker:
-        states = hear()
-        agent = await broker.agent(on_state=states)
-        await broker.server.stop()
-        await states.until(2)
-        assert not agent.is_connected
-        for attempt in (
-            agent.publish("mig.hb.a1", b""),
-            agent.flush(),
-            agent.subscribe("mig.action.all.*", hear()),
-            agent.publish_acked("mig.result.x.a1", b"", message_id="1", timeout_s=0.05),
-        ):
-            with pytest.raises(BrokerError):
-                await asyncio.wait_for(attempt, 10)
-
-
 async def test_closing_ends_even_where_the_library_swallows_a_cancellation(running, hear, monkeypatch):
     shutting, shut = asyncio.Event(), Link.shut
 
@@ -175,58 +158,11 @@ async def test_closing_ends_even_where_the_library_swallows_a_cancellation(runni
         assert not agent.is_connected
 
 
-@pytest.mark.parametrize(
-    "error", ["User Authentication Expired", "Maximum Payload Violation", "Authorization Violation", "Slow Consumer"]
-)
-async def test_no_error_of_a_server_ends_a_connection_for_good(running, hear, wire, error):
-    async with running() as broker, wire(broker.server.url) as between:
-        states, actions = hear(), hear()
-        agent = await broker.agent(url=between.url, on_state=states)
-        await agent.subscribe("mig.action.all.*", actions)
-        between.say(b"-ERR '%b'\r\n" % error.encode())
-        await states.until(3)
-        assert states[1:] == [State.DISCONNECTED, State.RECONNECTED]
-        investigator = await broker.investigator()
-        await investigator.publish_acked("mig.action.all.x", b"do", message_id="1")
-        await actions.until(1)
-
-
 async def test_rubbish_in_mid_connection_is_survived(running, hear, wire):
     async with running() as broker, wire(broker.server.url) as between:
         states = hear()
         await broker.agent(url=between.url, on_state=states)
         between.say(b"INFO []\r\n")
-        await states.until(3)
-        assert states[1:] == [State.DISCONNECTED, State.RECONNECTED]
-
-
-async def test_a_cut_connection_fails_what_awaits_an_answer_at_once(running, wire):
-    async with running() as broker, wire(broker.server.url) as between:
-        agent = await broker.agent(url=between.url)
-        between.freeze()
-        publishing = asyncio.create_task(agent.publish_acked("mig.result.x.a1", b"", message_id="1", timeout_s=50))
-        flushing = asyncio.create_task(agent.flush(50))
-        await asyncio.sleep(0)
-        between.cut()
-        for waiting in (publishing, flushing):
-            with pytest.raises(BrokerError):
-                await waiting
-
-
-async def test_a_black_holed_broker_is_noticed_although_data_is_unsent(running, hear, wire):
-    async with running() as broker, wire(broker.server.url) as between:
-        states = hear()
-        agent = await broker.agent(url=between.url, on_state=states, ping_interval_s=0.1)
-        between.freeze()
-
-        async def publish_for_ever():
-            while True:
-                await agent.publish("mig.result.x.a1", bytes(1_000_000))
-
-        with pytest.raises(BrokerError):
-            await publish_for_ever()
-        await states.until(2)
-        between.thaw()
         await states.until(3)
         assert states[1:] == [State.DISCONNECTED, State.RECONNECTED]
 
@@ -272,15 +208,6 @@ async def test_servers_that_a_broker_announces_are_not_joined(running, hear, wir
         await agent.flush()
         assert agent._link is not None
         assert [server.netloc for server in agent._link.servers] == [between.url.removeprefix("nats://")]
-
-
-async def test_a_thousand_that_come_back_do_not_come_at_once(running):
-    async with running(streams=False) as broker:
-        agent = await broker.agent()
-        pauses = [agent._pause_s() for _ in range(200)]
-    assert max(pauses) <= MAX_BACKOFF_S
-    assert len(set(pauses)) == len(pauses)
-    assert max(pauses[10:]) - min(pauses[10:]) > MAX_BACKOFF_S / 2
 
 
 async def test_a_message_that_is_too_large_with_its_headers_is_refused_here(running):
@@ -363,23 +290,6 @@ async def test_a_message_is_forgotten_when_its_life_is_over(running):
         async with asyncio.timeout(20):
             while await left() != ["mig.action.all.long"]:  # noqa: ASYNC110 - the broker's clock has no event
                 await asyncio.sleep(0.1)
-
-
-async def test_a_slow_callback_keeps_no_other_waiting(running, hear):
-    async with running() as broker:
-        agent, investigator = await broker.agent(), await broker.investigator()
-        heard, release = hear(), asyncio.Event()
-
-        async def slow(message):
-            heard(message.data)
-            await release.wait()
-
-        await agent.subscribe("mig.action.all.*", slow)
-        for number in range(10):
-            await investigator.publish_acked(f"mig.action.all.x{number}", b"%d" % number, message_id=str(number))
-        await heard.until(10)
-        assert heard == [b"%d" % number for number in range(10)]
-        release.set()
 
 
 async def test_a_callback_that_fails_spoils_nothing_else(running, hear, caplog):

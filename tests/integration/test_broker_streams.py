@@ -91,7 +91,14 @@ async def test_an_agent_fetches_what_it_missed_in_order_and_once(running):
         ]
         assert all(item.time.utcoffset() is not None for item in items)
         assert [item async for item in agent.batch_get(ACTIONS, subjects=mine, after_seq=7)] == []
-        assert [item async for item in agent.batch_get(ACTIONS, subjects=["mig.action.all.*"], after_seq=99)] == []
+
+
+async def test_a_stream_that_was_made_anew_is_read_from_its_beginning(running):
+    async with running() as broker:
+        agent, investigator = await broker.agent(), await broker.investigator()
+        await investigator.publish_acked("mig.action.all.x1", b"do", message_id="1")
+        items = [item async for item in agent.batch_get(ACTIONS, subjects=["mig.action.all.*"], after_seq=99)]
+        assert [(item.sequence, item.data) for item in items] == [(1, b"do")]
 
 
 async def test_more_subjects_than_one_request_may_match_are_all_fetched(running):

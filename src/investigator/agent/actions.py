@@ -106,40 +106,44 @@ class Actions:
         self._runner = runner
         self._row = row
         self._module_timeout_s = module_timeout_s
-        self._answers = Answers(state, name=name, posted=posted)
+        self.answers = Answers(state, name=name, posted=posted)
         self._running: dict[str, _Run] = {}
         """By the action's digest."""
         self._closed = False
         self._tell_destroyed = destroyed
         self._judged: OrderedDict[bytes, str] = OrderedDict()
 
-    def heard(self, subject: str, raw: bytes, *, live: bool) -> None:
+    def heard(self, subject: str, raw: bytes, *, live: bool) -> bool:
         """Judge what came on a subject; run it, or answer why not. `live` is false for what was fetched from the stream.
 
         What runs here comes again on other subjects (an OR in the target) and from the stream: that is routing, not a
         replay, and passes in silence. The same bytes twice on one live subject are a replay, and are answered.
+
+        Returns false where it could not be judged and must be heard again: the disk is full.
         """
         action_id = subject.rpartition(".")[2]
         if self._closed:  # left for the next start, which finds it in the stream
-            return
+            return True
         if not is_action_id(action_id):  # nothing that is heard there can be admitted
             self.counted_refusals += 1
             self._state.audit.skip()
-            return
+            return True
         # the id belongs to the mark: a copy sent ahead under another id must not make the real one look like a repetition
         mark = hashlib.sha256(raw).digest() + action_id.encode()
         admitted_on = self._judged.get(mark)
         if admitted_on is not None and (not live or admitted_on not in ("", subject)):
-            return
+            return True
         self._judged.setdefault(mark, "")
         forget_oldest(self._judged)
         try:
             self._judged[mark] = self._judge(subject, raw, action_id, live=live)
         except DeploymentError as error:
             _log.error("action %s not judged: %s", action_id, error)
-            self._judged.pop(mark, None)  # it comes again from the stream, and the disk may have room by then
+            self._judged.pop(mark, None)
+            return False
         except Exception:  # noqa: BLE001 - one message that finds a defect must not end every agent that reads it
             _log.exception("action %s not judged", action_id)
+        return True
 
     def _judge(self, subject: str, raw: bytes, action_id: str, *, live: bool) -> str:
         """Take it to its gate; the subject where it was admitted there, or nothing where it was refused."""
@@ -202,12 +206,12 @@ class Actions:
             modules = [operation.module for operation in admitted.action.operations]
             if gone & set(admitted.signers) and self.trust.acl.shortages(modules, set(admitted.signers) - gone):
                 reason = f"key {', '.join(sorted(gone & set(admitted.signers)))}, which signed it, was revoked"
-                self._stop(running, self._answers.outcome("cancelled", code="revoked", reason=reason))
+                self._stop(running, self.answers.outcome("cancelled", code="revoked", reason=reason))
 
     def report_unfinished(self) -> None:
         """Answer for what was running when the agent ended: it does not run again."""
-        for left in self._state.ledger.unfinished():
-            outcome = self._answers.outcome("failed", code="interrupted", reason="the agent ended while the action ran")
+        for left in self.answers.unfinished():
+            outcome = self.answers.outcome("failed", code="interrupted", reason="the agent ended while the action ran")
             self._finish(outcome, left.action, left.digest, left.sealto)
 
     async def close(self) -> None:
@@ -232,10 +236,11 @@ class Actions:
             came_to=self._state.ledger.came_to,
             newest_signature_s=self._state.ledger.newest_signature_s,
             not_signed_before_s=self._state.ledger.not_signed_before_s,
+            recalled=self._state.ledger.recalled,
         )
 
     def _admitted(self, admitted: Admitted) -> None:
-        action, answers = admitted.action, self._answers
+        action, answers = admitted.action, self.answers
         try:
             self._state.audit.admitted(admitted)
             self._state.ledger.enter(admitted)
@@ -274,7 +279,7 @@ class Actions:
                 why = f": {cancel.cancel.reason}" if cancel.cancel.reason else ""
                 reason = f"cancelled by {', '.join(cancel.signers)}{why}"
                 self._note_cancel(cancel, authority)
-                return self._answers.outcome("cancelled", code=authority, reason=reason)
+                return self.answers.outcome("cancelled", code=authority, reason=reason)
             refusal = Refusal(
                 code="permission",
                 reason=f"no signer of the action, and {cancel.shortage}",
@@ -313,7 +318,7 @@ class Actions:
             # subjects only route: an agent outside the target was not asked, and one that ran it has answered
             _log.debug("action %s passed over: %s", action_id, refusal.reason)
             return
-        if not self._answers.may_refuse(refusal, action_id):
+        if not self.answers.may_refuse(refusal, action_id):
             self.counted_refusals += 1
             self._state.audit.skip()
             return
@@ -321,9 +326,9 @@ class Actions:
         reason = one_line(refusal.reason, at_most=MAX_REASON_CHARACTERS)
         _log.warning("action %s refused: %s: %s", action_id, refusal.code, reason)
         envelope = hashlib.sha256(raw).hexdigest()
-        outcome = self._answers.outcome("refused", code=refusal.code, reason=reason, envelope=envelope)
+        outcome = self.answers.outcome("refused", code=refusal.code, reason=reason, envelope=envelope)
         # `sealto` of bytes that no trusted key signed is never used
-        self._answers.post(outcome, action_id, refusal.digest, refusal.sealto)
+        self.answers.post(outcome, action_id, refusal.digest, refusal.sealto)
 
     async def _run(self, running: _Run) -> None:
         try:
@@ -344,7 +349,7 @@ class Actions:
             self._ended(running, running.stopped_as or self._interrupted())
 
     def _interrupted(self) -> Outcome:
-        return self._answers.outcome("failed", code="interrupted", reason="the agent was stopped while the action ran")
+        return self.answers.outcome("failed", code="interrupted", reason="the agent was stopped while the action ran")
 
     def _ended(self, running: _Run, outcome: Outcome) -> None:
         action = running.admitted.action
@@ -355,7 +360,7 @@ class Actions:
 
     def _finish(self, outcome: Outcome, action: str, digest: str, sealto: str | None) -> None:
         self._state.audit.ended(action, digest, outcome.state, outcome.code)
-        self._answers.finish(outcome, action, digest, sealto)
+        self.answers.finish(outcome, action, digest, sealto)
 
     async def _run_operations(self, running: _Run) -> Sequence[Ran]:
         action = running.admitted.action
@@ -401,7 +406,7 @@ class Actions:
         action = running.admitted.action
         piece = Piece(operation=operation, number=running.pieces[operation] + 1, elements=msgspec.Raw(elements))
         try:
-            self._answers.post_piece(piece, action.id, running.admitted.digest, action.sealto)
+            self.answers.post_piece(piece, action.id, running.admitted.digest, action.sealto)
         except DeploymentError as error:
             raise _NotTaken("outbox", str(error)) from None
         running.pieces[operation] += 1
@@ -415,4 +420,4 @@ class Actions:
             if worst is not None:
                 state, code = wanted, worst.code
         reason = "; ".join(text for one in results if not one.success for text in one.errors or ())
-        return self._answers.outcome(state, code=code, reason=reason, results=results, started_s=started_s)
+        return self.answers.outcome(state, code=code, reason=reason, results=results, started_s=started_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
 from investigator.agent.audit_file import CURRENT, KEPT_FILES, full_files, read_head
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ATTEMPTS: Final = 5
+NOT_RUN: Final = frozenset(("audit", "ledger"))
+"""Codes of the end of an action that was admitted, and then did not run because that could not be recorded."""
 
 
 class AuditLines:
@@ -93,6 +95,21 @@ def verify_audit(
             f"and here are {full}"
         )
     return chain
+
+
+def admitted_digests(folder: Path) -> set[str]:
+    """The actions that ran here, by the audit; nothing where it cannot be read. Not those of which it says that they did not run."""
+    digests: set[str] = set()
+    with suppress(DeploymentError), AuditLines(folder) as lines:
+        for _, raw in lines:
+            line = read_line(raw)
+            if line is None:
+                continue
+            if (line.kind, line.type, line.verdict) == ("decision", "action", "admitted"):
+                digests.add(line.digest)
+            elif line.kind == "end" and line.code in NOT_RUN:
+                digests.discard(line.digest)
+    return digests
 
 
 def own_head(folder: Path) -> Head | None:

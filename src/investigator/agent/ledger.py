@@ -13,6 +13,7 @@ from investigator.protocol.admission import CLOCK_SKEW_S, Admitted
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable, Iterable
 
     from investigator.protocol.result import State
 
@@ -23,6 +24,7 @@ CREATE TABLE IF NOT EXISTS admitted (
     expires_s REAL NOT NULL, state TEXT
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_action ON admitted (action);
+CREATE TABLE IF NOT EXISTS recalled (digest TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 _WHAT: Final = "the ledger"
 KEEP_AFTER_EXPIRY_S: Final = 90 * 86_400
@@ -30,8 +32,8 @@ KEEP_AFTER_EXPIRY_S: Final = 90 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Unfinished:
-    """An action that was admitted, and whose run ended with the agent."""
+class Entered:
+    """An action that was admitted."""
 
     digest: str
     action: str
@@ -44,14 +46,25 @@ class Ledger:
     Every method raises `DeploymentError` where the database cannot be read or written; nothing may run then.
     """
 
-    def __init__(self, database: sqlite3.Connection, *, key_is_new: bool, now_s: int) -> None:
-        """Open; an old key with a new ledger means that the ledger was lost."""
+    def __init__(
+        self,
+        database: sqlite3.Connection,
+        *,
+        key_is_new: bool,
+        now_s: int,
+        recall: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        """Open; an old key with a new ledger means that the ledger was lost: then `recall` gives digests that it had."""
         self._database = database
         with database_errors(_WHAT):
             database.executescript(_SCHEMA)
         if self._about("made_s") is None:
             lost = 0 if key_is_new else now_s - CLOCK_SKEW_S
-            self._execute("INSERT INTO about VALUES ('made_s', ?), ('not_signed_before_s', ?)", now_s, lost)
+            recalled = () if key_is_new else recall()
+            with transaction(database, _WHAT):
+                database.executemany("INSERT OR IGNORE INTO recalled VALUES (?)", ((digest,) for digest in recalled))
+                self._execute("INSERT INTO about VALUES ('made_s', ?), ('not_signed_before_s', ?)", now_s, lost)
+        self.recalled = Recalled(database)
         # never by this host's clock: one that is far ahead for a day would clear the way for replays
         self._execute("DELETE FROM admitted WHERE expires_s < ?", self.newest_signature_s - KEEP_AFTER_EXPIRY_S)
 
@@ -91,10 +104,16 @@ class Ledger:
         """Record how the run ended."""
         self._execute("UPDATE admitted SET state = ? WHERE digest = ?", state, digest)
 
-    def unfinished(self) -> list[Unfinished]:
+    def unfinished(self) -> list[Entered]:
         """What was running when the agent ended; none of it runs again."""
         rows = self._execute("SELECT digest, action, sealto FROM admitted WHERE state IS NULL")
-        return [Unfinished(*row) for row in rows]
+        return [Entered(*row) for row in rows]
+
+    def entered(self, action: str) -> Entered | None:
+        """What was admitted under this id, the newest of several; None where nothing was."""
+        query = "SELECT digest, action, sealto FROM admitted WHERE action = ? ORDER BY signed_s DESC LIMIT 1"
+        rows = self._execute(query, action)
+        return Entered(*rows[0]) if rows else None
 
     def came_to(self, action: str, found: bool) -> bool:
         """Whether this action ran here and found something, or (with `found` false) ran and found nothing."""
@@ -108,3 +127,15 @@ class Ledger:
     def _execute(self, query: str, *values: Any) -> list[Any]:
         with database_errors(_WHAT):
             return self._database.execute(query, values).fetchall()
+
+
+class Recalled:
+    """A container of digests: what ran before the ledger was lost, as far as was known when it was made anew."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def __contains__(self, digest: object) -> bool:
+        """Raises `NotStored` where it cannot be read."""
+        with database_errors(_WHAT):
+            return bool(self._database.execute("SELECT 1 FROM recalled WHERE digest = ?", (digest,)).fetchall())

@@ -17,6 +17,8 @@ _SCHEMA: Final = "CREATE TABLE IF NOT EXISTS {} (id TEXT PRIMARY KEY, subject TE
 _WHAT: Final = "the outbox"
 MAX_OUTBOX_BYTES: Final = 512 << 20
 """What a host gives to results that no broker takes; beyond it new ones are refused, and that is answered."""
+MAX_HELD_BYTES: Final = 8 << 20
+"""Of letters in memory, while the disk takes none; small ones have `RESERVED_BYTES` more there too."""
 SMALL_BYTES: Final = 16 << 10
 RESERVED_BYTES: Final = 8 << 20
 """For small answers, such as that a large one did not fit."""
@@ -29,6 +31,8 @@ class Letter:
     id: str
     subject: str
     payload: bytes
+    number: int = 0
+    """Its place in the outbox, oldest first; 0 for one that is in memory only."""
 
 
 class Outbox:
@@ -47,6 +51,7 @@ class Outbox:
         self._table = table
         self._max_bytes = max_bytes
         self._reserved_bytes = reserved_bytes
+        self._held: dict[str, Letter] = {}
         with database_errors(_WHAT):
             database.execute(_SCHEMA.format(table))
 
@@ -56,7 +61,8 @@ class Outbox:
         They are taken one at a time: a large answer is in memory once.
 
         Raises:
-            DeploymentError: the disk, or the outbox, is full.
+            NotStored: the disk is full.
+            DeploymentError: the outbox is full.
         """
         limit = MAX_OUTBOX_BYTES if self._max_bytes is None else self._max_bytes
         reserved = RESERVED_BYTES if self._reserved_bytes is None else self._reserved_bytes
@@ -73,16 +79,34 @@ class Outbox:
                     (hashlib.sha256(payload).hexdigest(), subject, payload),
                 )
 
-    def pending(self, *, at_most: int = 64, passing_over: Collection[str] = ()) -> list[Letter]:
-        """The oldest letters, without those for the subjects that are passed over.
+    def hold(self, subject: str, payloads: Iterable[bytes]) -> None:
+        """Keep payloads in memory, for as long as this process lives: better than nowhere, where the disk takes nothing.
 
         Raises:
-            DeploymentError: the database cannot be read.
+            DeploymentError: there are too many.
         """
-        where = f"WHERE subject NOT IN ({', '.join('?' * len(passing_over))}) " if passing_over else ""
-        query = f"SELECT id, subject, payload FROM {self._table} {where}ORDER BY rowid LIMIT ?"  # noqa: S608 - likewise
+        new = [Letter(hashlib.sha256(payload).hexdigest(), subject, payload) for payload in payloads]
+        adds = sum(len(letter.payload) for letter in new)
+        waiting = sum(len(letter.payload) for letter in self._held.values())
+        if waiting + adds > MAX_HELD_BYTES + (RESERVED_BYTES if adds <= SMALL_BYTES else 0):
+            raise DeploymentError(f"{waiting:,} bytes wait for the broker in memory, and the disk takes nothing")
+        self._held.update((letter.id, letter) for letter in new)
+
+    @property
+    def held(self) -> list[Letter]:
+        """What is in memory only."""
+        return list(self._held.values())
+
+    def pending(self, *, after: int = 0, at_most: int = 64, passing_over: Collection[str] = ()) -> list[Letter]:
+        """The oldest letters on the disk behind that place, without those for the subjects that are passed over.
+
+        Raises:
+            NotStored: the database cannot be read.
+        """
+        but = f"AND subject NOT IN ({', '.join('?' * len(passing_over))}) " if passing_over else ""
+        query = f"SELECT id, subject, payload, rowid FROM {self._table} WHERE rowid > ? {but}ORDER BY rowid LIMIT ?"  # noqa: S608 - likewise
         with database_errors(_WHAT):
-            return [Letter(*row) for row in self._database.execute(query, (*passing_over, at_most))]
+            return [Letter(*row) for row in self._database.execute(query, (after, *passing_over, at_most))]
 
     def clear(self) -> None:
         """Forget all of them.
@@ -97,7 +121,9 @@ class Outbox:
         """The stream has it.
 
         Raises:
-            DeploymentError: this could not be written.
+            NotStored: this could not be written.
         """
+        if self._held.pop(letter.id, None) is not None:
+            return
         with database_errors(_WHAT):
             self._database.execute(f"DELETE FROM {self._table} WHERE id = ?", (letter.id,))  # noqa: S608 - likewise

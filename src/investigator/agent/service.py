@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from investigator.agent.actions import Actions, Runs
+from investigator.agent.delivery import Delivery
 from investigator.agent.facts import gather_row
 from investigator.agent.state import AgentState
 from investigator.agent.survey import Survey
@@ -36,7 +37,6 @@ RETRY_CAP_S: Final = 10.0
 GOODBYE_S: Final = 2.0
 WITNESSED_WITHIN_S: Final = 5.0
 """How soon a heartbeat tells of new lines in the audit."""
-DELIVERIES_AT_A_TIME: Final = 16
 HELD_BYTES: Final = 8 << 20
 MAX_TOLD: Final = 100
 TRUST_LOOK_S: Final = 5.0
@@ -77,8 +77,11 @@ class Agent:
         self._row: dict[str, Any] = {}
         self._facts_digest = ""
         self._last_sequence = 0
+        self._afresh = True
+        """Whether the stream of actions is to be read from its beginning."""
         self._connected = asyncio.Event()
         self._mail = asyncio.Event()
+        self._returned = asyncio.Event()
         self._decided = asyncio.Event()
         self._destroyed = False
         self.actions = Actions(
@@ -91,6 +94,7 @@ class Agent:
             posted=self._posted,
             destroyed=self._end_when_delivered,
         )
+        self._delivery = Delivery(state.outbox, self.actions.answers)
 
     @property
     def id(self) -> str:
@@ -110,7 +114,14 @@ class Agent:
         self._mail.set()
 
     def notice(self, connection: State) -> None:
-        """What the connection's `on_state` says; after each gap, what was missed is fetched."""
+        """What the connection's `on_state` says; after each gap, what was missed is fetched.
+
+        Another broker than before may be there, or the same one with an empty store, whose sequences begin anew: then
+        what was seen of the old one says nothing. Valid actions are few, and what is known of them passes in silence.
+        """
+        if connection in (State.CONNECTED, State.RECONNECTED):
+            self._afresh = True
+            self._returned.set()
         if connection not in (State.DISCONNECTED, State.REFUSED):
             self._connected.set()
 
@@ -139,7 +150,11 @@ class Agent:
         return [subscription(route) for route in agent_routes(self.id, self._row["os"], self._row["tags"])]
 
     def _on_message(self, message: Message) -> None:
-        self.actions.heard(message.subject, message.data, live=True)
+        self._hear(message, live=True)
+
+    def _hear(self, message: Message | Stored, *, live: bool) -> None:
+        if not self.actions.heard(message.subject, message.data, live=live):
+            self._afresh = True  # it is in the stream, and the disk may have room when that is asked next
 
     async def _register(self, broker: Broker, ready: Callable[[], None]) -> None:
         """After every (re)connect: facts, a heartbeat, and the actions that were missed."""
@@ -260,26 +275,36 @@ class Agent:
 
         What stops actions is heard before the actions: the revocation of a stolen key before what the thief signed with it.
         """
-        newest, held_bytes = self._last_sequence, 0
+        after = 0 if self._afresh else self._last_sequence
+        self._afresh = False
+        try:
+            self._last_sequence = await self._hear_missed(broker, after)
+        except BaseException:
+            self._afresh = self._afresh or not after
+            raise
+
+    async def _hear_missed(self, broker: Broker, after: int) -> int:
+        """Hear what came after a sequence; returns the last one, which is smaller in a stream that was made anew."""
+        newest, held_bytes = 0, 0
         held: list[Stored] = []
-        async for stored in self._missed(broker):
+        async for stored in self._missed(broker, after):
             newest = max(newest, stored.sequence)
             if claimed_kind(stored.data) != kinds.ACTION:
-                self.actions.heard(stored.subject, stored.data, live=False)
+                self._hear(stored, live=False)
             elif held_bytes < HELD_BYTES:
                 held.append(stored)
                 held_bytes += len(stored.data)
         for stored in held:
-            self.actions.heard(stored.subject, stored.data, live=False)
+            self._hear(stored, live=False)
         # more than is held at once: what was left out is heard now, and what is known passes in silence
         if held_bytes >= HELD_BYTES:
-            async for stored in self._missed(broker):
+            async for stored in self._missed(broker, after):
                 newest = max(newest, stored.sequence)
-                self.actions.heard(stored.subject, stored.data, live=False)
-        self._last_sequence = newest
+                self._hear(stored, live=False)
+        return newest or after
 
-    def _missed(self, broker: Broker) -> AsyncIterator[Stored]:
-        return broker.batch_get(ACTIONS, subjects=self._subjects(), after_seq=self._last_sequence)
+    def _missed(self, broker: Broker, after: int) -> AsyncIterator[Stored]:
+        return broker.batch_get(ACTIONS, subjects=self._subjects(), after_seq=after)
 
     async def _deliver(self, broker: Broker) -> None:
         """Publish what the outbox holds until each letter is acknowledged; an agent that was ended lives until then."""
@@ -287,40 +312,26 @@ class Agent:
         while True:
             await self._mail.wait()
             self._mail.clear()
+            self._returned.clear()
             try:
-                while await self._deliver_some(broker):
-                    pause_s = 0.25
-                if self._destroyed:
+                await self._delivery.go_round(broker)
+                pause_s = 0.25
+                if self._destroyed and not self._mail.is_set():
                     raise _Destroyed
             except (BrokerError, DeploymentError) as error:
                 _log.info("results wait: %s", error)
-                await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s * random.uniform(0.5, 1.5)):  # noqa: S311 - jitter
+                        await self._returned.wait()
                 pause_s = min(pause_s * 2, RETRY_CAP_S)
                 self._mail.set()
-
-    async def _deliver_some(self, broker: Broker) -> bool:
-        letters = self.state.outbox.pending(at_most=DELIVERIES_AT_A_TIME)
-        answers = await asyncio.gather(
-            *(broker.publish_acked(letter.subject, letter.payload, message_id=letter.id) for letter in letters),
-            return_exceptions=True,
-        )
-        problem: BaseException | None = None
-        for letter, answer in zip(letters, answers, strict=True):
-            if isinstance(answer, BaseException):
-                problem = answer
-            else:
-                self.state.outbox.remove(letter)
-        if problem is not None:
-            raise problem
-        return bool(letters)
 
     async def _say_goodbye(self, broker: Broker) -> None:
         """Answer for what ran, deliver what can be delivered in two seconds, and say that this agent stops."""
         await self.actions.close()
         with contextlib.suppress(BrokerError, DeploymentError, TimeoutError):
             async with asyncio.timeout(GOODBYE_S):
-                while await self._deliver_some(broker):
-                    pass
+                await self._delivery.go_round(broker)
                 while await self.state.alerts.deliver_some(broker):
                     pass
                 await self._heartbeat(broker, stopping=True)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final, Self
 
 from investigator import __version__
 from investigator.agent import processes
 from investigator.agent.alerts import AlertBox
 from investigator.agent.audit import Audit
+from investigator.agent.audit_reading import admitted_digests
 from investigator.agent.cancels import Cancels
-from investigator.agent.database import open_database
-from investigator.agent.identity_file import load_identity
+from investigator.agent.database import open_database, transaction
+from investigator.agent.identity_file import KEY_FILE, load_identity
 from investigator.agent.ledger import Ledger
 from investigator.agent.membership import Membership
 from investigator.agent.outbox import Outbox
@@ -26,6 +27,8 @@ from investigator.program import archive_path
 from investigator.protocol.identity import Identity
 
 if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -51,6 +54,7 @@ class AgentState:
         self.alerts: AlertBox
         self.cancels: Cancels
         self.revocations: Revocations
+        self._database: sqlite3.Connection
         self._closing = ExitStack()
 
     def __enter__(self) -> Self:
@@ -60,7 +64,7 @@ class AgentState:
             DeploymentError: another agent runs on this state, or the folder is damaged, open to others, unwritable or
                 full.
         """
-        with ExitStack() as opened:  # what fails half-way leaves nothing open
+        with ExitStack() as taken_back, ExitStack() as opened:  # what fails half-way leaves nothing open
             former = ""
             if self.folder is None:
                 self.identity, key_is_new = Identity.generate(), True
@@ -68,13 +72,16 @@ class AgentState:
                 lock = _claim(self.folder)
                 opened.callback(os.close, lock)
                 self.identity, key_is_new, former = load_identity(self.folder, self._machine)
+                if key_is_new:  # a key beside no ledger would say at the next start that the ledger was lost
+                    taken_back.callback((self.folder / KEY_FILE).unlink, missing_ok=True)
                 _say_who(lock, self.folder, self.identity.id)
             self.membership = Membership(self.folder, self.identity, self._machine)
-            audit = Audit(self.folder, agent=self.identity.id, key_is_new=key_is_new)
-            self.audit = opened.enter_context(audit)
             database = open_database(None if self.folder is None else self.folder / DATABASE_FILE)
             opened.callback(database.close)
-            self.ledger = Ledger(database, key_is_new=key_is_new, now_s=int(time.time()))
+            self._database = database
+            self.ledger = Ledger(database, key_is_new=key_is_new, now_s=int(time.time()), recall=self._recall)
+            audit = Audit(self.folder, agent=self.identity.id, key_is_new=key_is_new)
+            self.audit = opened.enter_context(audit)
             self.outbox = Outbox(database)
             self.alerts = AlertBox(database, self.identity)
             if former:  # what the former key had to say is for its own machine to deliver
@@ -83,7 +90,21 @@ class AgentState:
             self.cancels = Cancels(database)
             self.revocations = Revocations(None if self.folder is None else self.folder / REVOCATIONS_FOLDER)
             self._closing = opened.pop_all()
+            taken_back.pop_all()
         return self
+
+    def _recall(self) -> set[str]:
+        return set() if self.folder is None else admitted_digests(self.folder)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """What is written to ledger and outbox within is there whole or not at all.
+
+        Raises:
+            NotStored: the disk did not take it.
+        """
+        with transaction(self._database, "the agent's database"):
+            yield
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

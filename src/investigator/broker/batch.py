@@ -39,6 +39,10 @@ class _TooManySubjectsError(Exception):
     pass
 
 
+class _MadeAnewError(Exception):
+    """The stream ends before what was seen of it."""
+
+
 async def last_per_subject(
     ask: Ask, stream: str, subjects: Sequence[str], after_sequence: int
 ) -> AsyncIterator[Stored]:
@@ -46,12 +50,16 @@ async def last_per_subject(
 
     In the order of their sequences; if more subjects match than the server handles in one request, filter by filter,
     and then an earlier message of a subject may come before its last. So a reader may take the largest sequence for
-    the next `after_sequence` only when all of them have come.
+    the next `after_sequence` only when all of them have come. A stream that ends before `after_sequence` was made anew,
+    and is read from its beginning.
     """
     query = {"multi_last": list(subjects)}
     try:
         async for item in _pages(ask, stream, query, after_sequence):
             after_sequence = item.sequence
+            yield item
+    except _MadeAnewError:
+        async for item in last_per_subject(ask, stream, subjects, 0):
             yield item
     except _TooManySubjectsError:
         seen: set[int] = set()
@@ -72,7 +80,7 @@ async def _pages(ask: Ask, stream: str, query: dict[str, Any], after_sequence: i
     while True:
         request = orjson.dumps(query | limits | {"seq": after_sequence + 1})
         *messages, end = await ask(f"$JS.API.DIRECT.GET.{stream}", request)
-        pending = _pending(stream, end)
+        pending = _pending(stream, end, after_sequence)
         previous = ""
         for message in messages:
             item = _stored(message)
@@ -85,10 +93,13 @@ async def _pages(ask: Ask, stream: str, query: dict[str, Any], after_sequence: i
             return
 
 
-def _pending(stream: str, end: Msg) -> int:
+def _pending(stream: str, end: Msg, after_sequence: int) -> int:
     """How many messages are left to ask for, as the end of a page says."""
     match _header(end, STATUS):
         case "204":
+            # what a `multi_last` says of the stream's end, also where there is nothing new
+            if 0 < int(_header(end, "Nats-UpTo-Sequence") or 0) < after_sequence:
+                raise _MadeAnewError
             return int(_header(end, "Nats-Num-Pending"))
         case "404":
             return 0

@@ -48,6 +48,8 @@ __all__ = ["Broker", "ClientTls", "Message", "Peer", "State", "Stored", "Subscri
 
 MAX_BACKOFF_S: Final = 5.0
 MAX_WAITING_BYTES: Final = 64 << 20
+MAX_DENIED: Final = 100
+"""Subjects that the broker did not allow, of which it is remembered, and told, that it did not."""
 _CANCEL_AGAIN_AFTER_S: Final = 0.2
 _STABLE_AFTER_S: Final = 10.0
 _ATTEMPT_WITHIN_S: Final = 5.0
@@ -184,6 +186,7 @@ class Broker:
         self._attempts = 0
         self._subscriptions: list[Subscription] = []
         self._denied: dict[str, str] = {}
+        self._told_denied: set[str] = set()
         self._supervisor: asyncio.Task[None] | None = None
         self._telling: set[asyncio.Future[None]] = set()
 
@@ -529,9 +532,12 @@ class Broker:
 
     def _heard_denied(self, what: str, subject: str) -> None:
         """The server tells these in lower case, and at no particular time."""
-        if len(self._denied) < 100:
-            self._denied[f"{what} {subject}"] = subject
-        _log.warning("the broker does not allow the %s of %s", what, subject)
+        key = f"{what} {subject}"
+        if len(self._denied) < MAX_DENIED:
+            self._denied[key] = subject
+        if key not in self._told_denied and len(self._told_denied) < MAX_DENIED:  # what is tried again is no news
+            self._told_denied.add(key)
+            _log.warning("the broker does not allow the %s of %s", what, subject)
 
     def _heard_dropped(self, subject: str) -> None:
         _log.warning("messages to %s came faster than they were taken; some were dropped", subject)

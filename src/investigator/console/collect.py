@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from investigator.broker.problems import NotPermittedError
 from investigator.errors import BadInput, BrokerError, DeploymentError, Refused
 from investigator.protocol.action import Action, sealing_key, utc
 from investigator.protocol.answer import Assembly, unpack
@@ -28,7 +30,7 @@ from investigator.protocol.subjects import (
 from investigator.protocol.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from collections.abc import Collection as AnyOf
     from datetime import datetime
 
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 GRACE_S: Final = 5.0
 """How long after its expiry an action's last answers are awaited: what was killed at expiry still says so."""
 READ_STREAM_EVERY_S: Final = 2.0
-GIVE_UP_ON_BROKER_S: Final = 15.0
+GIVE_UP_ON_BROKER_S: Final = 30.0
 MAX_DROPPED_TOLD: Final = 5
 MAX_STRANGE_BYTES: Final = 64 << 20
 STRANGERS_AT_ONCE: Final = 500
@@ -96,6 +98,8 @@ class Collection:
     """Agents that were judged here when they were asked, and that the inventory has forgotten since."""
     placed: Mapping[str, int] = field(default_factory=dict)
     """Where in the actions' stream the action stands, by agent."""
+    on_broker_back: Callable[[], Awaitable[None]] | None = None
+    """Called when the broker was away and is back, and again while it raises `BrokerError`."""
     tally: Tally = field(init=False)
     seen_since: set[str] = field(default_factory=set)
     dropped: int = 0
@@ -116,6 +120,9 @@ class Collection:
     """Payloads of agents that nobody has judged yet."""
     _strange_bytes: int = 0
     _subscriptions: list[Subscription] = field(default_factory=list)
+    _unread: bool = False
+    """Whether the broker did not answer when the stream was read last."""
+    _came_back: bool = False
 
     def __post_init__(self) -> None:
         """Expect an answer of every targeted agent."""
@@ -167,8 +174,9 @@ class Collection:
                 await self.read_stream()
                 return
             lost_s = self._watch_broker(lost_s)
-            if time.monotonic() >= next_read_s and lost_s is None:
+            if time.monotonic() >= next_read_s and self.broker.is_connected:
                 await self.read_stream()
+                await self._tell_it_came_back()
                 next_read_s = time.monotonic() + READ_STREAM_EVERY_S
             await self._keep()
             tick()
@@ -221,9 +229,10 @@ class Collection:
         return host is not None and host.stopped
 
     def _watch_broker(self, lost_s: float | None) -> float | None:
-        if self.broker.is_connected:
+        if self.broker.is_connected and not self._unread:
             if lost_s is not None:
                 self.on_warning("the broker is back")
+                self._came_back = True
             return None
         if lost_s is None:
             self.on_warning("the broker went away; trying again")
@@ -235,19 +244,36 @@ class Collection:
             )
         return lost_s
 
+    async def _tell_it_came_back(self) -> None:
+        """Its store may be a new one: then what was read of the old one says nothing, and the action is not in it."""
+        if not self._came_back or self._unread:
+            return
+        self._last_sequence = 0  # what was taken before is known by its bytes
+        with contextlib.suppress(BrokerError):
+            if self.on_broker_back is not None:
+                await self.on_broker_back()
+            self._came_back = False
+
     async def read_stream(self) -> None:
-        """Take what the stream has and was not heard live."""
+        """Take what the stream has and was not heard live; a broker that does not answer now may do so later.
+
+        Raises:
+            NotPermittedError: it never will.
+        """
         try:
             async for stored in self.broker.read_stream(
                 RESULTS, results_of(self.action.id), after_seq=self._last_sequence
             ):
                 self._last_sequence = max(self._last_sequence, stored.sequence)
                 self._take(stored.subject, stored.data)
+            self._unread = False
             await self._judge_strangers()
+        except NotPermittedError:
+            raise
         except BrokerError as error:
-            if self.broker.is_connected:
-                raise
-            self.on_warning(str(error))
+            if not self._unread:
+                self.on_warning(str(error))
+            self._unread = True
 
     async def _keep(self) -> None:
         batch, self._unkept = self._unkept, []
@@ -402,6 +428,15 @@ class Collection:
     def unshown(self, agent: str) -> Outcome | None:
         """What an agent said, without the findings that `on_piece` took."""
         return self.tally.whole(agent, shown=self._shown.get(agent, ()))
+
+    def lacking(self, agent: str) -> str:
+        """What of this agent's answer did not arrive, for people; empty where nothing is known to be missing."""
+        pieces = len(self.tally.missing(agent))
+        if pieces:
+            return f"{pieces} pieces of its findings did not arrive"
+        assembly = self._assemblies.get(agent)
+        parts = assembly.lacking() if assembly is not None and not self.tally.is_final(agent) else None
+        return f"{parts[0]} of {parts[1]} parts of its answer did not arrive" if parts is not None else ""
 
     def _take_refusal(self, agent: str, head: Head, piece: bytes) -> None:
         outcome = self._assemblies.setdefault(agent, Assembly()).add(head, piece)

@@ -129,8 +129,10 @@ def prepare(envelope: Envelope) -> Prepared:
     return Prepared(action, condition, leads_to, envelope)
 
 
-async def publish(prepared: Prepared, broker: Broker, *, now_s: float) -> dict[str, int]:
-    """Stage 3: into the actions' stream, on every subject that the target needs, until it expires.
+async def publish(
+    prepared: Prepared, broker: Broker, *, now_s: float, only: Sequence[str] | None = None
+) -> dict[str, int]:
+    """Stage 3: into the actions' stream, on every subject that the target needs (or `only` these of them), until it expires.
 
     Returns each subject's sequence there.
 
@@ -146,5 +148,5 @@ async def publish(prepared: Prepared, broker: Broker, *, now_s: float) -> dict[s
         subject: await broker.publish_acked(
             subject, raw, message_id=f"{prepared.envelope.digest}.{secrets.token_hex(8)}", ttl_s=left_s
         )
-        for subject in prepared.subjects
+        for subject in (prepared.subjects if only is None else only)
     }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import hashlib
 import time
 from collections.abc import Coroutine
@@ -19,9 +21,10 @@ from investigator.console.recording import Recorder
 from investigator.console.rules import Rules
 from investigator.console.standing import Policy
 from investigator.console.store import Store, Targeted
-from investigator.errors import BrokerError
+from investigator.errors import BadInput, BrokerError
 from investigator.protocol.action import utc
 from investigator.protocol.result import Outcome
+from investigator.protocol.subjects import ACTIONS
 from investigator.protocol.tally import count
 
 MAX_NAMED: Final = 20
@@ -75,6 +78,7 @@ async def _follow(
     expected = awaited(targeted, utc(time.time()))
     asked_s = time.time()
     await store.keep_action(prepared.action.id, prepared.action.name, prepared.envelope, published_s=asked_s)
+    collection.on_broker_back = functools.partial(_publish_again, prepared, broker, collection, audience)
     await collection.listen()
     await store.keep_targeted(prepared.action.id, [Targeted(host.id, host.name) for host in targeted])
     collection.placed = placed_for(targeted, await publish(prepared, broker, now_s=asked_s))
@@ -154,6 +158,26 @@ async def _open(  # noqa: PLR0917 - what an open console consists of
     return targeted, collection
 
 
+async def _publish_again(prepared: Prepared, broker: Broker, collection: Collection, audience: Audience) -> None:
+    """Where the broker has lost the action with its store, only this console has it for agents that did not hear it yet.
+
+    Agents that did hear it say so, and run nothing again. Where somebody cancelled it, the cancel is lost too: nothing is sent.
+
+    Raises:
+        BrokerError: the broker went away again.
+    """
+    present = {stored.subject async for stored in broker.batch_get(ACTIONS, subjects=prepared.subjects)}
+    lost = [subject for subject in prepared.subjects if subject not in present]
+    if not lost:
+        return
+    if "cancelled" in collection.tally.counts():
+        audience.warn("the broker lost its store: agents that have not heard this action will not")
+        return
+    with contextlib.suppress(BadInput):  # it has expired
+        await publish(prepared, broker, now_s=time.time(), only=lost)
+        audience.warn("the broker lost its store: the action was published again")
+
+
 async def until_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
     """Let the work end by itself, or by `stop`."""
     task = asyncio.create_task(work)
@@ -181,10 +205,10 @@ def conclude(
     stateless = working | sealed
     for agent in sorted(states, key=lambda agent: (collection.name_of(agent), agent)):
         if agent not in stateless and not collection.tally.is_final(agent):
-            outcome, lacks = collection.unshown(agent), len(collection.tally.missing(agent))
-            audience.outcome(agent, collection.name_of(agent), states[agent], outcome)
+            audience.outcome(agent, collection.name_of(agent), states[agent], collection.unshown(agent))
+            lacks = collection.lacking(agent)
             if lacks:
-                audience.warn(f"{collection.name_of(agent)}: {lacks} pieces of its findings did not arrive")
+                audience.warn(f"{collection.name_of(agent)}: {lacks}")
     withheld = collection.withheld()
     if withheld:
         audience.warn(_withheld(withheld))

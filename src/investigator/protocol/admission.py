@@ -60,6 +60,8 @@ class Host:
     """The newest signature time among accepted actions: time never goes back behind it."""
     not_signed_before_s: int = 0
     """Set where the ledger was lost: what was signed before may have run already."""
+    recalled: Container[str] = frozenset()
+    """Digests of what ran before the ledger was lost, as far as anything else tells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,9 +159,11 @@ def admit(  # noqa: C901, PLR0911 - one list of checks, one after the other, is 
         return refuse("expired", f"expired {_text(action.expireafter)}; this host's clock says {_text(now)}")
 
     # 7. It never ran here. Where the ledger was lost, only signatures made since count: a new one by somebody without
-    #    weight must not bring back what ran before.
+    #    weight must not bring back what ran before. Nor must an investigator's clock that is ahead: the audit remembers.
     if digest in host.ledger:
         return refuse("replayed", "this action was admitted before")
+    if digest in host.recalled:
+        return refuse("ledger-lost", "the ledger was lost, and by this agent's audit the action was admitted before")
     since = [signer for signer, created in said.signers.items() if created >= host.not_signed_before_s]
     if host.acl.shortages(modules, since):
         return refuse("ledger-lost", "the ledger was lost, and the action was signed before this agent started")

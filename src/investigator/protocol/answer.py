@@ -153,6 +153,14 @@ class Assembly:
         self.complete.add(head.whole)
         return told
 
+    def lacking(self) -> tuple[int, int] | None:
+        """Of the answer of which the most parts came without making it whole: how many are missing, of how many; else None."""
+        came = [(len(kept), parts) for (_, _, parts), kept in self.parts.items()]
+        if not came:
+            return None
+        most, parts = max(came)
+        return parts - most, parts
+
     def _take_in(self, head: Head, size: int) -> None:
         """Count a piece, against an agent that would fill the console."""
         if head.parts != 1:

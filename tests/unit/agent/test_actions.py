@@ -201,7 +201,7 @@ async def test_a_flood_leaves_no_more_in_memory_than_is_remembered(
     for number in range(20):
         await scene.hear(signed(action(name=f"n{number}"), CAROL))
     assert len(scene.actions._judged) == 5
-    assert len(scene.actions._answers._told) == 5
+    assert len(scene.actions.answers._told) == 5
 
 
 @pytest.mark.parametrize(

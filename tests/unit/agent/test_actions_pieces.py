@@ -96,7 +96,7 @@ async def test_an_operation_whose_piece_the_disk_does_not_take_fails_and_says_so
     def full(*_: Any) -> None:
         raise DeploymentError("the outbox is full")
 
-    monkeypatch.setattr(scene.actions._answers, "post_piece", full)
+    monkeypatch.setattr(scene.actions.answers, "post_piece", full)
     (outcome,) = await asked(scene, b'["a"]')
     assert isinstance(outcome, Outcome)
     assert (outcome.state, outcome.code, outcome.pieces) == ("failed", "outbox", [])

@@ -158,11 +158,38 @@ def test_a_database_that_goes_bad_while_running_is_never_taken_for_an_empty_one(
 
 
 @pytest.mark.parametrize("content", [b"no database", b"SQLite format 3\0" + b"\xff" * 4096])
-def test_a_damaged_file_is_told_with_what_to_do(path: Path, content: bytes) -> None:
+def test_a_damaged_file_is_moved_aside_and_the_new_ledger_knows_that_one_was_lost(
+    path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     path.write_bytes(content)
-    with pytest.raises(DeploymentError, match=r"agent\.sqlite: ") as caught:
-        reopened(path)
-    assert "move it away" in caught.value.hint
+    assert reopened(path).not_signed_before_s == NOW_S - 120
+    (aside,) = path.parent.glob("agent-damaged-*.sqlite")
+    assert aside.read_bytes() == content
+    assert len(caplog.messages) == 1
+    assert f"it is now {aside}" in caplog.messages[0]
+
+
+def test_pages_that_were_overwritten_are_noticed_before_they_are_read(path: Path) -> None:
+    """The head of the file is whole: only a check of all of it finds the damage, and a ledger with a hole runs things twice."""
+    with contextlib.closing(open_database(path)) as database:
+        ledger = Ledger(database, key_is_new=True, now_s=int(NOW_S))
+        for number in range(200):
+            ledger.enter(admitted(name=f"n{number}"))
+    with path.open("r+b") as file:
+        file.seek(4 * 4096)
+        file.write(b"\xff" * 8192)
+    assert reopened(path).not_signed_before_s == NOW_S - 120
+
+
+def test_a_database_of_a_newer_program_is_left_alone_and_told_in_one_line(path: Path) -> None:
+    with contextlib.closing(open_database(path)) as database:
+        database.execute("PRAGMA user_version=7")
+    before = path.read_bytes()
+    with pytest.raises(DeploymentError, match="a newer version of investigator made it") as caught:
+        open_database(path)
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == before
+    assert [found.name for found in path.parent.iterdir()] == [path.name]
 
 
 def test_memory_and_disk_are_opened_alike(path: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 from investigator.agent.identity_file import KEY_FILE
 from investigator.agent.state import DATABASE_FILE, AgentState
 from investigator.errors import DeploymentError
+from investigator.protocol.admission import Admitted, admit
+from signed import ACTION_ID, NOW_S, host, sealed_in, sign, written
 
 
 def agent_id(folder: Path) -> str:
@@ -138,16 +140,61 @@ def test_a_key_that_was_cut_short_by_a_power_cut_never_gets_its_name(tmp_path: P
     assert not (tmp_path / f"{KEY_FILE}.new").exists()
 
 
-@pytest.mark.parametrize("content", [b"no database at all", b"SQLite format 3\0" + b"\xff" * 4096])
-def test_a_damaged_database_is_told_and_not_replaced(tmp_path: Path, content: bytes) -> None:
-    agent_id(tmp_path)
+def test_a_damaged_database_is_kept_aside_and_the_agent_is_the_same_one(tmp_path: Path) -> None:
+    first = agent_id(tmp_path)
     for path in tmp_path.glob(f"{DATABASE_FILE}*"):
         path.unlink()
-    (tmp_path / DATABASE_FILE).write_bytes(content)
+    (tmp_path / DATABASE_FILE).write_bytes(b"no database at all")
+    with AgentState(tmp_path) as state:
+        assert state.identity.id == first
+        assert state.ledger.not_signed_before_s > 0
+    (aside,) = tmp_path.glob("agent-damaged-*.sqlite")
+    assert aside.read_bytes() == b"no database at all"
+    with AgentState(tmp_path) as state:
+        assert state.ledger.not_signed_before_s > 0
+    assert list(tmp_path.glob("agent-damaged-*.sqlite")) == [aside]
+    for number in range(4):  # a failing disk is not filled with them
+        (tmp_path / DATABASE_FILE).write_bytes(b"rubbish %d" % number)
+        agent_id(tmp_path)
+    kept = sorted(tmp_path.glob("agent-damaged-*.sqlite"))
+    assert [path.read_bytes() for path in kept] == [b"rubbish 2", b"rubbish 3"]
+
+
+def test_a_first_start_that_the_disk_ends_half_way_is_still_to_come(tmp_path: Path) -> None:
+    """A key that was written where the ledger was not would make the next start refuse what waits for this host."""
+    code = (
+        "import sys, pathlib, resource\nfrom investigator.agent.state import AgentState\n"
+        "from investigator.errors import DeploymentError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n with AgentState(pathlib.Path(sys.argv[1])): print('open')\n"
+        "except DeploymentError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert DATABASE_FILE in done.stdout
+    assert done.stdout.count("\n") == 1
+    assert not (tmp_path / KEY_FILE).exists()
+    with AgentState(tmp_path) as state:
+        assert state.ledger.not_signed_before_s == 0
+
+
+def test_what_the_audit_says_ran_does_not_run_again_when_the_ledger_is_lost(tmp_path: Path) -> None:
+    ran, not_run = (admitted_action(f"n{number}") for number in range(2))
+    with AgentState(tmp_path) as state:
+        for each in (ran, not_run):
+            state.audit.admitted(each)
+        state.audit.ended(not_run.action.id, not_run.digest, "failed", "ledger")
+    (tmp_path / DATABASE_FILE).write_bytes(b"no database at all")
     for _ in range(2):
-        with pytest.raises(DeploymentError, match=DATABASE_FILE), AgentState(tmp_path):
-            pass
-    assert (tmp_path / DATABASE_FILE).read_bytes() == content
+        with AgentState(tmp_path) as state:
+            assert ran.digest in state.ledger.recalled
+            assert not_run.digest not in state.ledger.recalled
+
+
+def admitted_action(name: str) -> Admitted:
+    action = written(name=name)
+    verdict = admit(sealed_in(action, sign(action)), host(), action_id=ACTION_ID, now_s=NOW_S)
+    assert isinstance(verdict, Admitted)
+    return verdict
 
 
 def test_a_place_that_cannot_be_a_folder_is_one_line(tmp_path: Path) -> None:

@@ -105,3 +105,19 @@ def test_pieces_of_what_was_not_asked_are_dropped_and_named() -> None:
     assert "was not asked" in watched.warnings[0]
     assert not watched.outcomes
     assert not watched.collection.tally.pieces
+
+
+def test_a_part_that_never_comes_is_said_and_the_others_are_no_answer() -> None:
+    watched = Watched()
+    large = Outcome(state="found", name="web-1", results=[Result(success=True, elements=["x" * 700_000])])
+    payloads = list(pack(large, AGENT, action=ACTION_ID, digest=DIGEST, sealto=None))
+    subject = f"mig.result.{ACTION_ID}.{AGENT.id}"
+    assert watched.collection.lacking(AGENT.id) == ""
+    for payload in (payloads[2], payloads[0], payloads[2]):  # out of order, and one of them twice
+        watched.collection._take(subject, payload)
+    assert watched.outcomes == []
+    assert watched.collection.lacking(AGENT.id) == "1 of 3 parts of its answer did not arrive"
+    watched.collection._take(subject, payloads[1])
+    assert [outcome.state for outcome in watched.outcomes] == ["found"]
+    assert watched.collection.lacking(AGENT.id) == ""
+    assert watched.warnings == []

@@ -93,6 +93,7 @@ ATTACKS: list[tuple[str, str, bytes, dict[str, Any]]] = [
     ("4 no verdict on these facts", "target", signed(condition=CAST), {}),
     ("7 it ran here", "replayed", ENVELOPE, {"ledger": {digest_of(ACTION)}}),
     ("7 before the ledger was lost", "ledger-lost", ENVELOPE, {"not_signed_before_s": int(NOW_S) + 1}),
+    ("7 it ran before the ledger was lost", "ledger-lost", ENVELOPE, {"recalled": {digest_of(ACTION)}}),
 ]
 
 
