@@ -121,7 +121,7 @@ class Believed:
     """Whose word counts, agent by agent, for who listens for long; an agent that is not known yet is looked for, now and then."""
 
     def __init__(self, broker: Broker, store: Store, rules: Rules, policy: Policy) -> None:
-        self._load = lambda: load_fleet(broker, store, rules, policy)
+        self._console = broker, store, rules, policy
         self._fleet: tuple[Inventory, Enrolled] | None = None
         self._loaded_s = -math.inf
 
@@ -130,7 +130,7 @@ class Believed:
         if self._fleet is None or (
             agent not in self._fleet[0].hosts and time.monotonic() - self._loaded_s > LOOK_AGAIN_AFTER_S
         ):
-            self._fleet, self._loaded_s = await self._load(), time.monotonic()
+            self._fleet, self._loaded_s = await load_fleet(*self._console), time.monotonic()
         inventory, enrolled = self._fleet
         return enrolled.why_not(inventory.hosts.get(agent))
 
