@@ -26,7 +26,7 @@ DEFAULT_PORT: Final = 4222
 WILDCARDS: Final = ("0.0.0.0", "::", "")
 _MIB: Final = 1 << 20
 _LEAST_FREE_BYTES: Final = 4 * _MIB
-_READ_LOG_EVERY_S: Final = 1.0
+_LOOK_EVERY_S: Final = 0.5
 _OWN_STDERR_PREFIX: Final = "nats-server: "
 
 
@@ -160,7 +160,7 @@ class EmbeddedServer:
         if self._ended is None:
             raise BrokerError("the broker is not running")
         while not self._ended.done():
-            await asyncio.wait({self._ended}, timeout=_READ_LOG_EVERY_S)
+            await asyncio.wait({self._ended}, timeout=_LOOK_EVERY_S)
             if self._ended.done():
                 break
             problem, notice = self._take_changed_accounts()

@@ -38,10 +38,10 @@ def test_a_new_deployment_has_the_chain_from_operator_to_user(folder):
         assert (claims.iss, claims.sub) == (top.nats["signing_keys"][0], public(folder / "offline" / f"{account}.nk"))
     for scope in USERS:
         user = Credentials.load(folder / f"{scope}.creds")
-        account = operator.load_account(folder, TEMPLATES[scope].account)
+        of = operator.load_account(folder, TEMPLATES[scope].account)
         claims = jwt.verify(user.jwt, issuer=public(folder / "keys" / f"{scope}.nk"), kind="user")
-        assert (user.name, claims.nats["issuer_account"]) == (scope, account.sub)
-        assert claims.iss in {key["key"] for key in account.nats["signing_keys"]}
+        assert (user.name, claims.nats["issuer_account"]) == (scope, of.sub)
+        assert claims.iss in {key["key"] for key in of.nats["signing_keys"]}
 
 
 def test_all_of_it_is_private(folder):
@@ -152,6 +152,18 @@ def test_accounts_of_another_version_are_signed_anew_and_keep_who_is_shut_out(fo
     assert "account AGENTS" in line
     assert operator.load_account(folder, Account.AGENTS).nats == wanted.nats
     assert operator.bring_up_to_date(folder, now_s=NOW_S) == []
+
+
+def test_without_the_operators_key_an_old_account_stays_and_is_told(folder):
+    wanted = operator.load_account(folder, Account.AGENTS)
+    signing = folder / "keys" / "operator.nk"
+    old = {**wanted.nats, "imports": []}
+    token = jwt.encode(signing.read_text().strip(), subject=wanted.sub, name="AGENTS", nats=old, now_s=NOW_S)
+    (folder / "accounts" / "AGENTS.jwt").write_text(token)
+    signing.unlink()
+    (line,) = operator.bring_up_to_date(folder, now_s=NOW_S)
+    assert "account AGENTS is not as this version makes it" in line
+    assert operator.load_account(folder, Account.AGENTS).nats["imports"] == []
 
 
 def test_an_account_of_another_operator_is_refused(folder, tmp_path):
