@@ -28,7 +28,6 @@ from typing import Any
 
 import nats
 import orjson
-from investigator.agent.own_credentials import own_credentials
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
@@ -40,8 +39,10 @@ from investigator.agent.state import AgentState
 from investigator.agent.trust import Trust, load_trust
 from investigator.broker import binary
 from investigator.broker.connection import connect
+from investigator.broker.credentials import Credentials
+from investigator.broker.operator import mint_agent
 from investigator.broker.scopes import MAX_AGENT_MESSAGE_BYTES
-from investigator.config import load_agent
+from investigator.config import CONSOLE_FILE, load_agent
 from investigator.console.deployment import create_deployment
 from investigator.modules import get_module
 from investigator.modules.interface import Context, load_parameters
@@ -68,6 +69,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="investigator-bench-") as scratch, contextlib.ExitStack() as stack:
         home, tree = Path(scratch) / "home", make_tree(Path(scratch) / "tree")
         create_deployment(home, port=0, passphrase=None)
+        console = home / CONSOLE_FILE  # simulated agents come without a token
+        console.write_text(console.read_text().replace('enrolment = "token"', 'enrolment = "open"'))
         os.environ["INVESTIGATOR_HOME"] = str(home)
         stack.enter_context(process([*own_command(), "broker"], until="broker ready"))
         started = time.monotonic()
@@ -139,6 +142,13 @@ def simulate(home: Path, agents: int, pipe: Connection) -> None:
     asyncio.run(simulate_agents(home, agents, pipe))
 
 
+def minted(folder: Path, agent: str) -> Credentials:
+    """A simulated agent's credentials: enrolling a thousand at once is not what is measured."""
+    made = Credentials.generate(agent)
+    token = mint_agent(folder, agent=agent, user_key=made.public_key, lives_s=3600, now_s=int(time.time()))
+    return made.with_jwt(token)
+
+
 async def simulate_agents(home: Path, agents: int, pipe: Connection) -> None:
     config = load_agent(home)
     loaded, runner = load_trust(config), InProcess()
@@ -160,7 +170,7 @@ async def simulate_agents(home: Path, agents: int, pipe: Connection) -> None:
             agent = Agent(config, state, trust, runner, name=f"sim-{number:05}", gather=gather)
             broker = await connect(
                 config.broker.url,
-                own_credentials(None, config.broker.credentials.parent, agent=agent.id),
+                minted(config.broker.credentials.parent, agent.id),
                 name=agent.id,
                 tls=config.broker.tls,
                 on_state=agent.notice,

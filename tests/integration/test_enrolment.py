@@ -21,12 +21,13 @@ from investigator.broker import jwt, operator
 from investigator.broker.connection import Message, connect
 from investigator.broker.credentials import Credentials
 from investigator.config import load_agent
+from investigator.protocol.alert import Alert, pack_alerts
 from investigator.protocol.answer import pack
 from investigator.protocol.envelope import decode_envelope
 from investigator.protocol.facts import encode_facts
 from investigator.protocol.identity import Identity
 from investigator.protocol.result import Outcome, Result
-from investigator.protocol.subjects import facts_subject, result_subject
+from investigator.protocol.subjects import alert_subject, facts_subject, result_subject
 
 SOON_S = 30.0
 MODULE = ("file", "--path", "/etc", "--name", "^passwd$")
@@ -387,3 +388,75 @@ def test_a_token_on_another_host_is_dropped_once_it_is_used_and_where_that_canno
         assert not path.is_file() or b"mig-token-1" not in path.read_bytes()
     stop(agent)
     fleet.start("agent", "--home", str(home), "--name", "far").until("connected")
+
+
+def test_the_service_runs_alone_beside_a_broker_and_one_at_a_time(fleet: Deployment) -> None:
+    set_enrolment(fleet, policy="token", serve=False)
+    fleet.broker()
+    agent = fleet.agent("web-1", until="nobody listens to it")
+    service = fleet.start("enrol", "serve")
+    service.until("enrolment service ready")
+    agent.until("connected")
+    second = fleet.call("enrol", "serve")
+    assert second.returncode == 5
+    assert b"another enrolment service runs here" in second.stderr
+    done = fleet.call("enrol", "revoke", "web-1", "--reason", "lost")
+    assert done.stdout.decode() == f"{agent_id(agent)} is shut out\n"
+    agent.until("denied: lost", within_s=10)
+    service.signal(signal.SIGTERM)
+    assert service.wait() == 0
+    done = fleet.call("enrol", "approve", agent_id(agent))
+    assert done.returncode == 2, "without a service and without facts, nobody knows that agent's key"
+    assert b"the enrolment service does not answer" in done.stderr
+
+
+def test_where_two_have_to_sign_one_alone_says_nothing_about_hosts(fleet: Deployment, tmp_path: Path) -> None:
+    fleet.broker()
+    agent = fleet.agent("web-1")
+    assert standings(fleet) == {agent_id(agent): "proven"}
+    bob = fleet.stranger(tmp_path / "bob")
+    (certificate,) = {path.name for path in (bob / "keyring").iterdir()} - {
+        path.name for path in (fleet.home / "keyring").iterdir()
+    }
+    shutil.copy2(bob / "keyring" / certificate, fleet.home / "keyring" / certificate)
+    acl = orjson.loads((fleet.home / "acl.json").read_bytes())
+    people = {**acl["default"]["investigators"], "bob": {"fingerprint": certificate.removesuffix(".asc"), "weight": 1}}
+    acl["enrol"] = {"minimumweight": 2, "investigators": people}
+    for home in (fleet.home, bob):
+        (home / "acl.json").write_bytes(orjson.dumps(acl))
+    assert standings(fleet) == {agent_id(agent): "proven"}, "what was seen first stays"
+    alone = fleet.call("enrol", "revoke", "web-1")
+    assert alone.returncode == 3
+    assert b"need 2, got 1" in alone.stderr
+    first = fleet.call("enrol", "revoke", "web-1", "--sign-only")
+    (tmp_path / "statement").write_bytes(first.stdout)
+    done = fleet.call("enrol", "send", str(tmp_path / "statement"), home=bob)
+    assert (done.returncode, done.stdout.decode()) == (0, f"{agent_id(agent)} is shut out\n"), done.stderr
+    agent.until("denied: an investigator revoked it")
+    one = fleet.call("enrol", "token", "-o", str(tmp_path / "token"))
+    assert b"not good yet" in one.stderr
+    both = fleet.call("enrol", "token", "--add", str(tmp_path / "token"), home=bob)
+    assert both.returncode == 0, both.stderr
+    set_token(fleet, (tmp_path / "token").read_text().strip())
+    denied = fleet.agent("web-2", until="need 2, got 1")
+    denied.end()
+    set_token(fleet, both.stdout.decode().strip())
+    web = fleet.agent("web-3")
+    assert standings(fleet) == {agent_id(web): "proven"}
+
+
+async def test_an_alert_of_an_invented_host_is_dropped_and_named(fleet: Deployment) -> None:
+    fleet.broker()
+    async with Rogue(fleet, "db-9").present() as rogue:
+        (letter,) = pack_alerts(
+            [Alert(severity="critical", alert="all is lost", time_s=1.0)], rogue.identity, module="audit", name="db-9"
+        )
+        await rogue.broker.publish_acked(
+            alert_subject(rogue.identity.id, "audit"), letter, message_id=letter.hex()[:32]
+        )
+    done = await asyncio.to_thread(fleet.call, "alerts")
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert (
+        f"an alert in the name of db-9 ({rogue.identity.id}) is dropped: unproven: it has no proof"
+        in done.stderr.decode()
+    )

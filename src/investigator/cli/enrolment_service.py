@@ -25,6 +25,8 @@ from investigator.errors import BrokerError, InvestigatorError
 
 AGAIN_AFTER_S: Final = 10.0
 PUSH_AGAIN_AFTER_S: Final = 1.0
+SETTLE_S: Final = 0.2
+"""Whoever revoked is answered first: a server that takes a changed account forgets what it had allowed us to answer."""
 _log = logging.getLogger(__name__)
 
 
@@ -122,6 +124,7 @@ async def _push(tell_servers: Callable[[], Awaitable[list[str]]], changed: async
     """Each change, until all servers have it."""
     while True:
         await changed.wait()
+        await asyncio.sleep(SETTLE_S)
         changed.clear()
         try:
             problems = await tell_servers()

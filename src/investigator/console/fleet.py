@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from investigator.console.enrolled import load_enrolled
 from investigator.console.heads import keep_heads
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from investigator.console.rules import Rules
     from investigator.console.standing import Policy
     from investigator.console.store import Store
+
+LOOK_AGAIN_AFTER_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,24 @@ async def load_fleet(broker: Broker, store: Store, rules: Rules, policy: Policy)
     inventory = await known_inventory(broker, store)
     enrolled = await load_enrolled(broker, store, rules, policy)
     await enrolled.judge(inventory.hosts.values())
-    return Fleet(inventory, enrolled, [*enrolled.problems, *inventory.dropped, *await keep_heads(store, inventory)])
+    return Fleet(inventory, enrolled, [*inventory.dropped, *await keep_heads(store, inventory)])
+
+
+class Believed:
+    """Whose word counts, agent by agent, for who listens for long; an agent that is not known yet is looked for, now and then."""
+
+    def __init__(self, broker: Broker, store: Store, rules: Rules, policy: Policy) -> None:
+        self._console = broker, store, rules, policy
+        self._fleet: Fleet | None = None
+        self._loaded_s = -math.inf
+
+    async def why_not(self, agent: str) -> str:
+        """Why the agent with this id is not believed; empty if it is. Raises as `load_fleet`."""
+        if self._fleet is None or (
+            agent not in self._fleet.inventory.hosts and time.monotonic() - self._loaded_s > LOOK_AGAIN_AFTER_S
+        ):
+            self._fleet, self._loaded_s = await load_fleet(*self._console), time.monotonic()
+        return self._fleet.enrolled.why_not(self._fleet.inventory.hosts.get(agent))
 
 
 async def known_inventory(broker: Broker, store: Store) -> Inventory:

@@ -251,7 +251,7 @@ class Investigator:
         fleet = await load_fleet(self._broker, self._store, await self._rules(), self._author.config.enrolment)
         now = utc(time.time())
         hosts = fleet.inventory.matching(condition, now, await self._store.who_came_to())
-        for line in [*fleet.warnings, *fleet.standings(hosts), *clocks_off(hosts)]:
+        for line in [*fleet.enrolled.problems, *fleet.warnings, *fleet.standings(hosts), *clocks_off(hosts)]:
             self._warn(line)
         rows = [(host, fleet.enrolled.row(host, now)) for host in hosts]
         return [Agent(host.id, host.name, str(row["status"]), host.last_seen, row) for host, row in rows]
