@@ -33,13 +33,14 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from investigator.agent.facts import gather_row
-from investigator.agent.own_credentials import own_credentials
 from investigator.agent.runner import Ran
 from investigator.agent.service import Agent
 from investigator.agent.state import AgentState
 from investigator.agent.trust import Trust, load_trust
 from investigator.broker import binary
 from investigator.broker.connection import connect
+from investigator.broker.credentials import Credentials
+from investigator.broker.operator import mint_agent
 from investigator.broker.scopes import MAX_AGENT_MESSAGE_BYTES
 from investigator.config import load_agent, load_console
 from investigator.console.deployment import create_deployment
@@ -48,6 +49,7 @@ from investigator.console.investigation import investigate
 from investigator.console.keys import load_sealing_key, load_signer
 from investigator.console.link import console_link
 from investigator.console.render import renderer
+from investigator.console.rules import load_rules
 from investigator.console.store import Store
 from investigator.modules import get_module
 from investigator.modules.interface import Context, load_parameters
@@ -130,6 +132,8 @@ async def ask_repeatedly(home: Path, tree: Path, agents: int, runs: int) -> list
                 broker,
                 store,
                 audience,
+                rules=load_rules(home),
+                policy="open",  # simulated agents come without a token
                 private_key=private_key,
                 wait=False,
                 stop=asyncio.Event(),
@@ -163,6 +167,13 @@ def simulate(home: Path, agents: int, pipe: Connection) -> None:
     asyncio.run(simulate_agents(home, agents, pipe))
 
 
+def minted(folder: Path, agent: str) -> Credentials:
+    """A simulated agent's credentials: enrolling a thousand at once is not what is measured."""
+    made = Credentials.generate(agent)
+    token = mint_agent(folder, agent=agent, user_key=made.public_key, lives_s=3600, now_s=int(time.time()))
+    return made.with_jwt(token)
+
+
 async def simulate_agents(home: Path, agents: int, pipe: Connection) -> None:
     config = load_agent(home)
     loaded, runner = load_trust(config), InProcess()
@@ -184,7 +195,7 @@ async def simulate_agents(home: Path, agents: int, pipe: Connection) -> None:
             agent = Agent(config, state, trust, runner, name=f"sim-{number:05}", gather=gather)
             broker = await connect(
                 config.broker.url,
-                own_credentials(None, config.broker.credentials.parent, agent=agent.id),
+                minted(config.broker.credentials.parent, agent.id),
                 name=agent.id,
                 on_state=agent.notice,
                 max_message_bytes=MAX_AGENT_MESSAGE_BYTES,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -15,6 +16,7 @@ from typing import Any, Self
 
 import orjson
 
+from investigator.config import load_console
 from investigator.console.deployment import create_deployment
 from investigator.program import own_command
 
@@ -139,6 +141,19 @@ class Deployment:
         for process in started:
             process.until("connected")
         return started
+
+    def stranger(self, home: Path) -> Path:
+        """The deployment of somebody whose key no agent trusts: with access to the same broker, and the fleet's own rules."""
+        create_deployment(home, port=int(load_console(self.home).broker.url.rpartition(":")[2]), passphrase=None)
+        for folder in ("broker", "keyring"):
+            shutil.copytree(
+                self.home / folder,
+                home / folder,
+                dirs_exist_ok=True,
+                ignore=shutil.ignore_patterns("store", "*.sqlite*"),
+            )
+        shutil.copy2(self.home / "acl.json", home / "acl.json")
+        return home
 
     def call(self, *words: str, stdin: bytes = b"", home: Path | None = None) -> subprocess.CompletedProcess[bytes]:
         """A command in the foreground."""

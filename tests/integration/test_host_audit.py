@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -15,7 +14,6 @@ import pytest
 from deployment import Deployment, Process
 
 from investigator.config import load_console
-from investigator.console.deployment import create_deployment
 
 
 @pytest.fixture
@@ -89,12 +87,7 @@ def test_refusals_are_recorded_and_a_flood_of_strangers_cannot_fill_the_disk(
     alone: Deployment, tree: Path, tmp_path: Path
 ) -> None:
     agent = alone.agent("web-1")
-    stranger = tmp_path / "stranger"
-    port = int(load_console(alone.home).broker.url.rpartition(":")[2])
-    create_deployment(stranger, port=port, passphrase=None)
-    shutil.copytree(
-        alone.home / "broker", stranger / "broker", dirs_exist_ok=True, ignore=shutil.ignore_patterns("store")
-    )
+    stranger = alone.stranger(tmp_path / "stranger")
     answer = alone.ask("file", "--path", str(tree), "--name", "x", home=stranger)
     assert answer.states == {"web-1": "refused"}
     flood(alone, 200)

@@ -19,9 +19,9 @@ from deployment import Deployment, Process, is_running, read_answer
 from investigator.broker.connection import Broker, Message
 from investigator.config import load_console
 from investigator.console.audience import Summary
-from investigator.console.deployment import create_deployment
 from investigator.console.keys import load_sealing_key
 from investigator.console.link import console_link
+from investigator.console.rules import load_rules
 from investigator.errors import Refused
 from investigator.protocol.answer import Assembly, unpack
 from investigator.protocol.piece import Piece
@@ -118,12 +118,7 @@ def test_what_finds_nothing_says_so(fleet: Deployment, tree: Path) -> None:
 def test_a_key_that_agents_do_not_trust_is_refused_by_all_with_the_reason(
     fleet: Deployment, tree: Path, tmp_path: Path
 ) -> None:
-    stranger = tmp_path / "stranger"
-    port = int(load_console(fleet.home).broker.url.rpartition(":")[2])
-    create_deployment(stranger, port=port, passphrase=None)
-    shutil.copytree(
-        fleet.home / "broker", stranger / "broker", dirs_exist_ok=True, ignore=shutil.ignore_patterns("store")
-    )
+    stranger = fleet.stranger(tmp_path / "stranger")
     answer = fleet.ask("file", "--path", str(tree), "--name", "x", home=stranger)
     assert answer.code == 6
     assert answer.summary["states"] == {"refused": 3}
@@ -243,7 +238,6 @@ async def ask_with_a_spoiled_copy_ahead(fleet: Deployment, tree: Path) -> Summar
     from investigator.console.dispatch import Prepared, publish, sign_action, write_action
     from investigator.console.keys import load_signer
     from investigator.console.render import renderer
-    from investigator.console.rules import load_rules
     from investigator.console.store import Store
     from investigator.modules import get_module
     from investigator.protocol.action import Operation
@@ -275,7 +269,7 @@ async def ask_with_a_spoiled_copy_ahead(fleet: Deployment, tree: Path) -> Summar
                 store,
                 renderer("ndjson", show="all", modules=["file"], stdout=io.StringIO(), stderr=io.StringIO()),
                 rules=load_rules(fleet.home),
-                policy="token",
+                policy=config.enrolment,
                 private_key=None,
                 wait=False,
                 stop=asyncio.Event(),

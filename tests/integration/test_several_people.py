@@ -49,6 +49,7 @@ class Team:
     def need_both(self) -> None:
         acl = self.ada.home / "acl.json"
         document = orjson.loads(acl.read_bytes())
+        document["enrol"] = orjson.loads(orjson.dumps(document["default"]))  # ada alone says which hosts are theirs
         document["default"]["minimumweight"] = 2
         acl.write_bytes(orjson.dumps(document))
 

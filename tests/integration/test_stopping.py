@@ -168,11 +168,7 @@ def test_forgers_and_people_without_the_right_stop_nothing_and_the_right_person_
         default=(1, {"owner": 1, helper.fingerprint: 0, guard.fingerprint: 0}),
         cancel=(2, {"owner": 1, guard.fingerprint: 2}),
     )
-    stranger = tmp_path / "stranger"
-    create_deployment(stranger, port=int(load_console(alone.home).broker.url.rpartition(":")[2]), passphrase=None)
-    shutil.copytree(
-        alone.home / "broker", stranger / "broker", dirs_exist_ok=True, ignore=shutil.ignore_patterns("store")
-    )
+    stranger = alone.stranger(tmp_path / "stranger")
     alone.broker()
     alone.agent("one")
     asking, action = start_endless(alone)

@@ -405,32 +405,36 @@ class Broker:
         ends = math.inf if give_up_after_s is None else loop.time() + give_up_after_s
         while True:
             server = self._servers[self._attempts % len(self._servers)]
-            link = Link(self._credentials, on_denied=self._heard_denied, on_dropped=self._heard_dropped)
+            credentials = self._credentials
+            link = Link(credentials, on_denied=self._heard_denied, on_dropped=self._heard_dropped)
             try:
                 with translated(f"broker {server}"):
                     await link.open(
                         server,
                         name=self._name,
-                        inbox=self._inbox or f"_INBOX.{self._credentials.name}",
+                        inbox=self._inbox or f"_INBOX.{credentials.name}",
                         ping_interval_s=self._ping_interval_s,
                         max_message_bytes=self._max_message_bytes,
                         timeout_s=min(_ATTEMPT_WITHIN_S, max(0.5, ends - loop.time())),
                     )
             except BrokerError as problem:
-                error = self._expired(server) or problem if isinstance(problem, NotPermittedError) else problem
+                if credentials is not self._credentials:
+                    continue  # `become` came meanwhile
+                refused = isinstance(problem, NotPermittedError)
+                error = (refused and _expired(credentials, server)) or problem
                 pause_s = self._pause_s()
-                if give_up_after_s is not None and (
-                    isinstance(error, NotPermittedError) or loop.time() + pause_s >= ends
-                ):
+                if give_up_after_s is not None and (refused or loop.time() + pause_s >= ends):
                     raise error from None
                 if self._note(str(error)):
-                    if isinstance(error, NotPermittedError):
+                    if refused:
                         self._tell(State.REFUSED)
                     elif self._supervisor is None:
                         self._tell(State.DISCONNECTED)
                 await asyncio.sleep(pause_s)
             else:
-                return link
+                if credentials is self._credentials:
+                    return link
+                await link.shut()
 
     async def _restore_subscriptions(self) -> bool:
         link = self._link
@@ -446,15 +450,6 @@ class Broker:
             await link.shut()
             return False
         return True
-
-    def _expired(self, server: str) -> ExpiredError | None:
-        """What a server does not say of credentials that it refuses: that their time is over, if it is."""
-        ended_s = self._credentials.expires_s
-        if not ended_s or time.time() < ended_s:
-            return None
-        return ExpiredError(
-            f"broker {server}: these credentials expired at {datetime.fromtimestamp(ended_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
-        )
 
     def _set_link(self, link: Link) -> None:
         self._link = link
@@ -500,6 +495,15 @@ class Broker:
         self._telling.discard(task)
         if not task.cancelled() and task.exception() is not None:
             _log.error("the callback for the connection's state failed", exc_info=task.exception())
+
+
+def _expired(credentials: Credentials, server: str) -> ExpiredError | None:
+    """What a server does not say of credentials that it refuses: that their time is over, if it is."""
+    ended_s = credentials.expires_s
+    if not ended_s or time.time() < ended_s:
+        return None
+    ended = datetime.fromtimestamp(ended_s, UTC)
+    return ExpiredError(f"broker {server}: these credentials expired at {ended:%Y-%m-%d %H:%M:%S} UTC")
 
 
 def _reason(error: Exception) -> str:

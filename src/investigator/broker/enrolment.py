@@ -152,7 +152,8 @@ class Decisions:
         except (BadInput, Refused) as error:
             return Answer(request=mark, state="denied", reason=str(error))
         try:
-            return self._settle(request, mark)
+            with self._book.at_once():
+                return self._settle(request, mark)
         except DeploymentError as error:
             _log.error("enrolment: %s", error)
             return Answer(request=mark, state="busy", reason="the service cannot write or sign")

@@ -86,6 +86,19 @@ class Book:
         """Close; what was written is on the disk."""
         self._database.close()
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """All that is written within is on the disk when this is left, by one write; or none of it, on any error."""
+        with self._errors():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:  # a full disk may have ended it already
+                    self._database.execute("ROLLBACK")
+                raise
+
     def find(self, agent: str) -> Entry | None:
         """What is known of an agent."""
         rows = self._run(f"SELECT {_COLUMNS} FROM agents WHERE agent = ?", agent)  # noqa: S608 - the columns are ours
@@ -161,13 +174,9 @@ class Book:
 
     def count_bytes(self, heard: Mapping[str, int]) -> None:
         """Add what was heard of agents; those that are not known are passed over."""
-        with self._errors():
-            self._database.execute("BEGIN IMMEDIATE")
-            self._database.executemany(
-                "UPDATE agents SET bytes = bytes + ? WHERE agent = ?",
-                [(number, agent) for agent, number in heard.items()],
-            )
-            self._database.execute("COMMIT")
+        rows = [(number, agent) for agent, number in heard.items()]
+        with self.at_once():
+            self._database.executemany("UPDATE agents SET bytes = bytes + ? WHERE agent = ?", rows)
 
     def _run(self, query: str, *values: Any) -> list[Any]:
         with self._errors():

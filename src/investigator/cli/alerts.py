@@ -65,8 +65,10 @@ async def _alerts(home: Path, wanted: Wanted, *, ids: Sequence[str], follow: boo
     from investigator.cli.signals import stop_event
     from investigator.config import load_console
     from investigator.console.alerts import AlertReader, chosen, take_out
+    from investigator.console.enrolled import Believed
     from investigator.console.link import console_link
     from investigator.console.render_alerts import AlertWriter
+    from investigator.console.rules import load_rules
     from investigator.console.store import Store
     from investigator.errors import Refused
     from investigator.printable import printable
@@ -80,7 +82,8 @@ async def _alerts(home: Path, wanted: Wanted, *, ids: Sequence[str], follow: boo
         print(f"investigator: {printable(text)}", file=sys.stderr)
 
     async with console_link(config) as broker, Store(config.store) as store:
-        reader = AlertReader(broker, wanted, known=await store.acknowledged(), warn=warn)
+        believed = Believed(broker, store, load_rules(home), config.enrolment)
+        reader = AlertReader(broker, wanted, known=await store.acknowledged(), warn=warn, why_not=believed.why_not)
         if follow:
             with AlertWriter(output.value) as writer:
                 async for kept in reader.follow(stop_event()):

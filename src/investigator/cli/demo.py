@@ -79,7 +79,9 @@ class Fleet:
             made = create_deployment(self.home, port=0, passphrase=None)
             port = int(made.url.rpartition(":")[2])
             create_deployment(self.stranger, port=port, passphrase=None)
-            shutil.copytree(self.home / "broker", self.stranger / "broker", dirs_exist_ok=True)
+            for folder in ("broker", "keyring"):  # they know the fleet, and nobody there knows them
+                shutil.copytree(self.home / folder, self.stranger / folder, dirs_exist_ok=True)
+            shutil.copy2(self.home / "acl.json", self.stranger / "acl.json")
             print(f"$ export INVESTIGATOR_HOME={shlex.quote(str(self.home))}")
             print("$ investigator init --port 0")
             self._launch("broker", ["broker"], until="broker ready")

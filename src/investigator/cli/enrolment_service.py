@@ -21,6 +21,8 @@ from investigator.config import BrokerConfig, load_agent, load_broker
 from investigator.errors import BrokerError, InvestigatorError
 
 AGAIN_AFTER_S: Final = 10.0
+SETTLE_S: Final = 0.2
+"""Whoever revoked is answered first: a server that takes a changed account forgets what it had allowed us to answer."""
 _log = logging.getLogger(__name__)
 
 
@@ -100,6 +102,7 @@ async def _push(servers: Broker, folder: Path, changed: asyncio.Event) -> None:
     """Each change, until the servers have it."""
     while True:
         await changed.wait()
+        await asyncio.sleep(SETTLE_S)
         changed.clear()
         try:
             await push_claims(servers, folder)

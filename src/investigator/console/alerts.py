@@ -18,7 +18,7 @@ from investigator.protocol.alert import ID_DIGITS, SEVERITIES, letter_id, unpack
 from investigator.protocol.subjects import ALERTS, ALL_ALERTS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
     from investigator.broker.connection import Broker, Stored
     from investigator.protocol.alert import Alert, Letter, Severity
@@ -72,8 +72,17 @@ class Wanted:
 class AlertReader:
     """Reads the stream from where it was read last; each letter is given out once."""
 
-    def __init__(self, broker: Broker, wanted: Wanted, *, known: Collection[str], warn: Callable[[str], None]) -> None:
-        """`known`: ids of letters that were acknowledged here."""
+    def __init__(
+        self,
+        broker: Broker,
+        wanted: Wanted,
+        *,
+        known: Collection[str],
+        warn: Callable[[str], None],
+        why_not: Callable[[str], Awaitable[str]] | None = None,
+    ) -> None:
+        """`known`: ids of letters that were acknowledged here; `why_not`: why an agent, by its id, is not believed."""
+        self._why_not = why_not
         self._broker = broker
         self._wanted = wanted
         self._known = known
@@ -92,7 +101,7 @@ class AlertReader:
         async for stored in self._broker.read_stream(ALERTS, ALL_ALERTS, after_seq=self._last_sequence):
             self._last_sequence = max(self._last_sequence, stored.sequence)
             kept = self._verified(stored)
-            if kept is not None and self._wanted.means(kept.letter):
+            if kept is not None and self._wanted.means(kept.letter) and await self._is_ours(kept.letter):
                 yield kept
 
     async def follow(self, stop: asyncio.Event) -> AsyncIterator[Kept]:
@@ -120,6 +129,12 @@ class AlertReader:
                 changed.cancel()
         finally:
             stopping.cancel()
+
+    async def _is_ours(self, letter: Letter) -> bool:
+        why = "" if self._why_not is None else await self._why_not(letter.agent)
+        if why:
+            self._tell(f"an alert in the name of {letter.name} ({letter.agent}) is dropped: {why}")
+        return not why
 
     def _verified(self, stored: Stored) -> Kept | None:
         *_, agent, module = stored.subject.split(".")

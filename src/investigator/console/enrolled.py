@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_TOLD: Final = 8
 MAX_NAMES: Final = 5
+LOOK_AGAIN_AFTER_S: Final = 5.0
 _UNJUDGED: Final = Judged(Standing.UNPROVEN, "nothing is known of it")
 
 
@@ -113,6 +115,24 @@ async def load_fleet(broker: Broker, store: Store, rules: Rules, policy: Policy)
     enrolled = await load_enrolled(broker, store, rules, policy)
     await enrolled.judge(inventory.hosts.values())
     return inventory, enrolled
+
+
+class Believed:
+    """Whose word counts, agent by agent, for who listens for long; an agent that is not known yet is looked for, now and then."""
+
+    def __init__(self, broker: Broker, store: Store, rules: Rules, policy: Policy) -> None:
+        self._console = broker, store, rules, policy
+        self._fleet: tuple[Inventory, Enrolled] | None = None
+        self._loaded_s = -math.inf
+
+    async def why_not(self, agent: str) -> str:
+        """Why the agent with this id is not believed; empty if it is. Raises as `load_fleet`."""
+        if self._fleet is None or (
+            agent not in self._fleet[0].hosts and time.monotonic() - self._loaded_s > LOOK_AGAIN_AFTER_S
+        ):
+            self._fleet, self._loaded_s = await load_fleet(*self._console), time.monotonic()
+        inventory, enrolled = self._fleet
+        return enrolled.why_not(inventory.hosts.get(agent))
 
 
 def _conflicts(hosts: Iterable[Host]) -> list[str]:

@@ -118,7 +118,7 @@ async def _open(  # noqa: PLR0917 - what an open console consists of
     inventory: Inventory,
     enrolled: Enrolled,
 ) -> tuple[list[Host], Collection]:
-    for line in [*enrolled.problems, *inventory.dropped, *await keep_heads(store, inventory)]:
+    for line in [*inventory.dropped, *await keep_heads(store, inventory)]:
         audience.warn(line)
     now = utc(time.time())
     matching = inventory.matching(prepared.condition, now, await store.who_came_to())

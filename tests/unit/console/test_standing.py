@@ -195,7 +195,7 @@ def test_where_each_is_approved_one_by_one_a_token_is_not_enough(known: bool) ->
     assert console.look(host(A, "db-1"), rulings=stated(pin(A, "db-1")), policy="approve") == [PROVEN]
 
 
-SIGNED = [
+SIGNED: list[Statement] = [
     pin(A, "db-1", after_s=10),
     pin(B, "db-1", after_s=20),
     pin(A, "db-2", after_s=30),

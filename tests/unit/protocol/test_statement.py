@@ -18,6 +18,7 @@ from investigator.protocol.envelope import Envelope
 from investigator.protocol.identity import Identity
 from investigator.protocol.statement import (
     Pin,
+    Statement,
     Token,
     Unenrol,
     decode_statement_envelope,
@@ -31,7 +32,7 @@ from signed import ALICE, BOB, NOW_S, FakeKeyring, fingerprint, sign
 NOW = datetime.fromtimestamp(NOW_S, UTC)
 WHO = Identity(b"7" * 32)
 KEY = base64.b64encode(WHO.public_key).decode()
-STATEMENTS = [
+STATEMENTS: list[Statement] = [
     Token(key=KEY, count=3, created=NOW, expires=NOW + timedelta(days=7)),
     Pin(agent=WHO.id, key=KEY, name="db-1", created=NOW),
     Unenrol(agent=WHO.id, created=NOW, reason="stolen"),
