@@ -98,6 +98,27 @@ def test_results_later_are_those_that_run_gave_with_the_same_exit_code(alone: De
     assert [line for line in rows if ",away,offline," in line]
 
 
+def test_each_state_comes_with_its_limit_and_its_reason_in_every_form(alone: Deployment) -> None:
+    usual = "module_timeout_s = 300"
+    settings = (alone.home / "agent.toml").read_text()
+    assert usual in settings
+    (alone.home / "agent.toml").write_text(settings.replace(usual, "module_timeout_s = 0.2"))
+    alone.broker()
+    _, away = alone.agents("slow", "away")
+    away.signal(signal.SIGTERM)
+    assert away.wait() == 0
+    asked = alone.ask("-t", "all", "file", "-path", "/usr", "-content", "no such text anywhere[0-9]{9}x")
+    assert asked.states == {"slow": "timeout", "away": "offline"}
+    assert asked.outcomes["slow"]["code"] == "deadline"
+    later = results(alone, "last")
+    assert (later.code, later.outcomes) == (6, asked.outcomes)
+    text = alone.call("results", "last").stderr.decode()
+    assert "timeout: slow (deadline: " in text
+    assert "offline: away" in text
+    rows = alone.call("results", "last", "--output", "csv").stdout.decode().splitlines()[1:]
+    assert sorted(row.split(",")[2:5] for row in rows) == [["away", "offline", ""], ["slow", "timeout", "deadline"]]
+
+
 def test_an_action_that_is_none_or_several_is_one_line(alone: Deployment) -> None:
     alone.broker()
     for word, said in (("last", "nothing was asked"), ("abc", "is no action"), ("abcd", "no action begins with")):

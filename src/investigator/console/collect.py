@@ -115,6 +115,8 @@ class Collection:
     _last_sequence: int = 0
     _heartbeats_told: int = 0
     _newest_sealed_s: float = 0.0
+    _beaten: set[str] = field(default_factory=set)
+    """Agents whose heartbeats were heard live."""
     _unkept: list[tuple[str, bytes]] = field(default_factory=list)
     _strangers: dict[str, list[bytes]] = field(default_factory=dict)
     """Payloads of agents that nobody has judged yet."""
@@ -215,12 +217,13 @@ class Collection:
         return self.tally.states(seen_since=self.seen_since)
 
     async def finish(self) -> None:
-        """Keep what is not kept yet, what each agent came to, and the heads of the audits that heartbeats told meanwhile."""
+        """Keep what is not kept yet, what each agent came to, and what heartbeats told meanwhile: the heads of audits, and the time."""
         await self._keep()
         if self.store_problem is None:
             try:
                 await self.store.keep_states(self.action.id, self.states())
                 await self.store.keep_heads(self.inventory.heads())
+                await self.store.keep_beats({agent: self.inventory.beats[agent] for agent in self._beaten})
             except DeploymentError as error:
                 self._store_failed(error)
 
@@ -301,6 +304,7 @@ class Collection:
                 self.on_warning(line)
         if not taken:
             return
+        self._beaten.add(agent)
         if self.inventory.hosts[agent].stopped:
             self.seen_since.discard(agent)
             self.changed.set()

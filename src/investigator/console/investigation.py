@@ -96,11 +96,10 @@ async def _follow(
                 awaited=expected, wait=wait, tick=lambda: tell_progress(collection, audience, began=started)
             ),
         )
+        await collection.read_stream()  # what was heard live is counted as it stands in the stream
     except BrokerError as error:
         problem = error
     cut_short = stop.is_set() or problem is not None
-    if problem is None:  # what was heard live is counted as it stands in the stream
-        await collection.read_stream()
     await collection.finish()
     summary = conclude(
         collection,

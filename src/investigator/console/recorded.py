@@ -14,6 +14,7 @@ from investigator.console.sync import read_records
 from investigator.console.verdict import known_names
 from investigator.errors import BadInput, DeploymentError
 from investigator.pgp.folder import KeyringFolder
+from investigator.protocol.action import MAX_LIFE
 from investigator.protocol.result import NOT_FOR_AGENTS
 from investigator.protocol.subjects import RESULTS, results_of
 
@@ -41,7 +42,8 @@ async def recorded_actions(
         DeploymentError: the store does not take them.
     """
     await read_records(store, broker)
-    known, rubbish = entries(await store.records())
+    oldest = now - MAX_LIFE - RECENT  # an action that is valid still may have been recorded so long ago
+    known, rubbish = entries(await store.records(since_s=0.0 if everything else oldest.timestamp()))
     wanted = [entry for entry in known if everything or _is_recent(entry, now)]
     here = {action for action, _ in await store.asked()}
     lines = [

@@ -94,7 +94,7 @@ async def _chosen(word: str, store: Store, here: dict[str, float], own: AnyOf[st
         return ours[-1]
     if not _START.fullmatch(text):
         raise BadInput(f"{word[:60]!r} is no action: an id, the first {LEAST_DIGITS} or more digits of one, or `last`")
-    ids = {*here, *(record.action for record in await store.records() if record.kind in ("action", "cancel"))}
+    ids = {*here, *await store.recorded_ids()}
     means = sorted(one for one in ids if one.startswith(text) and is_action_id(one))
     if len(means) == 1:
         return means[0]

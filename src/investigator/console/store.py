@@ -159,11 +159,20 @@ class Store:
             ],
         )
 
-    async def records(self, *, action: str | None = None) -> list[Record]:
-        """All records that are kept, or those of one action, the oldest first."""
-        where, words = ("WHERE action = ? ", (action,)) if action is not None else ("", ())
-        query = f"SELECT kind, action, payload, stored_s FROM records {where}ORDER BY stored_s, rowid"  # noqa: S608 - no value in it
-        return [Record(str(kind), str(of), bytes(raw), at) for kind, of, raw, at in await self._read(query, words)]
+    async def records(self, *, action: str | None = None, since_s: float = 0.0) -> list[Record]:
+        """The records that are kept, all or those of one action, that were stored since then; the oldest first."""
+        where, words = ("action = ? AND ", (action,)) if action is not None else ("", ())
+        query = (
+            f"SELECT kind, action, payload, stored_s FROM records WHERE {where}stored_s >= ? "  # noqa: S608 - no value in it
+            "ORDER BY stored_s, rowid"
+        )
+        rows = await self._read(query, (*words, since_s))
+        return [Record(str(kind), str(of), bytes(raw), at) for kind, of, raw, at in rows]
+
+    async def recorded_ids(self) -> set[str]:
+        """The ids of all actions that are on record, as far as the records claim."""
+        query = "SELECT DISTINCT action FROM records WHERE kind IN ('action', 'cancel')"
+        return {str(row[0]) for row in await self._read(query)}
 
     async def read_up_to(self, stream: str, made: str) -> int:
         """Up to where a stream was read that was `made` then; one that was made anew is read from its start."""
