@@ -162,6 +162,7 @@ async def simulate_agents(home: Path, agents: int, pipe: Connection) -> None:
                 config.broker.url,
                 own_credentials(None, config.broker.credentials.parent, agent=agent.id),
                 name=agent.id,
+                tls=config.broker.tls,
                 on_state=agent.notice,
                 max_message_bytes=MAX_AGENT_MESSAGE_BYTES,
             )

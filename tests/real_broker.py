@@ -122,6 +122,8 @@ class Wire:
     def __init__(self, target):
         host, _, port = target.removeprefix("nats://").rpartition(":")
         self._target = (host, int(port))
+        self.heard = None
+        """Called with all bytes that pass, in whichever direction."""
         self._writers = []
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -172,6 +174,8 @@ class Wire:
         with contextlib.suppress(OSError):
             while data := await source.read(65536):
                 await self._flowing.wait()
+                if self.heard is not None:
+                    self.heard(data)
                 sink.write(data)
                 await sink.drain()
         sink.transport.abort()

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
+from investigator.broker.tls import ClientTls
 from investigator.errors import BadInput, DeploymentError
 
 CONSOLE_FILE: Final = "console.toml"
@@ -26,7 +27,18 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """How to reach the broker."""
 
     url: str
+    """`tls://host:port`; several servers of a cluster with commas. `nats://` is for loopback addresses only."""
     credentials: Path
+    ca: Path | None = None
+    """The authority that the broker's certificate must be of, in PEM; no other counts."""
+    certificate: Path | None = None
+    """With `key`, what to show to a broker that asks for a certificate."""
+    key: Path | None = None
+
+    @property
+    def tls(self) -> ClientTls | None:
+        """What `broker.connection.connect` takes."""
+        return ClientTls(self.ca, self.certificate, self.key) if self.ca is not None else None
 
 
 class Signing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,6 +108,30 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """How long one request is answered at most."""
 
 
+class BrokerTls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The table [tls] of broker.toml."""
+
+    names: tuple[str, ...] = ()
+    """By which agents and consoles call the broker, beside localhost: for the certificate that it makes itself."""
+    certificate: Path | None = None
+    """One's own, with `key` and `ca`, instead of the one that the deployment's CA makes and the broker renews."""
+    key: Path | None = None
+    ca: Path | None = None
+    verify: bool = False
+    """Whether only those are let in who show a certificate of the CA."""
+
+
+class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The table [cluster] of broker.toml: NATS servers of one's own, which `investigator broker config` configures."""
+
+    url: str
+    """All of its servers, with commas."""
+    leaves: str = ""
+    """The leaf nodes likewise: who shuts a user out must tell them too."""
+    replicas: Annotated[int, msgspec.Meta(ge=1, le=5)] = 3
+    """How many servers keep each stream."""
+
+
 class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """broker.toml."""
 
@@ -108,6 +144,10 @@ class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Whether a result is on the disk before it is acknowledged; `false` is faster and loses seconds at a power cut."""
     records_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 400
     """How long it is kept who asked what, and how it ended."""
+    tls: BrokerTls | None = None
+    """Without it the broker speaks plain text, which agents and consoles take on loopback only."""
+    cluster: Cluster | None = None
+    """In place of the embedded broker."""
 
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@
     ├── DeploymentError      5  deployment    no key, no configuration, permissions, disk full
     └── Incomplete           6  incomplete    it came through, but some agent did not answer what was asked
 
-Interrupted with Ctrl-C, a command leaves with 130, and with what had arrived.
+`investigator status` leaves with 7 where something needs care. Interrupted with Ctrl-C, a command leaves with 130, and with what had arrived.
 """
 
 from __future__ import annotations

@@ -44,14 +44,14 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
         yield deployment
 
 
-def url(fleet: Deployment) -> str:
-    return load_console(fleet.home).broker.url
+async def link(fleet: Deployment, credentials: Path, **more: Any) -> Broker:
+    broker, user = load_console(fleet.home).broker, Credentials.load(credentials)
+    return await connect(broker.url, user, name=user.name, tls=broker.tls, **more)
 
 
 @contextlib.asynccontextmanager
 async def script(fleet: Deployment, name: str = "tick") -> AsyncIterator[Broker]:
-    credentials = Credentials.load(fleet.home / f"{name}.creds")
-    async with await connect(url(fleet), credentials, name=name) as broker:
+    async with await link(fleet, fleet.home / f"{name}.creds") as broker:
         yield broker
 
 
@@ -218,8 +218,7 @@ async def test_a_script_may_not_listen_to(fleet: Deployment, subject: str) -> No
 @pytest.mark.parametrize("subject", ["mig.record.tally.x.y", "mig.enrol.admin", "$JS.API.STREAM.PURGE.MIG_ACTIONS",
                                      "$JS.API.STREAM.MSG.DELETE.MIG_FACTS", "_INBOX.investigator.x"])  # fmt: skip
 async def test_a_gateway_may_not_publish_to(fleet: Deployment, subject: str) -> None:
-    credentials = Credentials.load(fleet.home / "broker" / "gateway.creds")
-    async with await connect(url(fleet), credentials, name="gateway") as broker:
+    async with await link(fleet, fleet.home / "broker" / "gateway.creds") as broker:
         await broker.publish(subject, b"x")
         with pytest.raises(NotPermittedError):
             await broker.flush()
@@ -340,7 +339,7 @@ async def shut_out(fleet: Deployment, file: Path) -> bool:
     async with asyncio.timeout(30):
         while True:
             try:
-                async with await connect(url(fleet), Credentials.load(file), name="nightly", give_up_after_s=2):
+                async with await link(fleet, file, give_up_after_s=2):
                     await asyncio.sleep(0.2)
             except BrokerError:
                 return True

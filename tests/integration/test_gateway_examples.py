@@ -42,7 +42,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
 
 
 def arguments(fleet: Deployment, folder: Path) -> list[str]:
-    """Broker, credentials, the key that opens results, and an envelope with many findings, which come in pieces."""
+    """Broker, CA, credentials, the key that opens results, and an envelope with many findings, which come in pieces."""
     tree = folder / "tree"
     tree.mkdir()
     for number in range(1500):
@@ -51,6 +51,7 @@ def arguments(fleet: Deployment, folder: Path) -> list[str]:
     (folder / "envelope.json").write_bytes(done.stdout)
     return [
         load_console(fleet.home).broker.url,
+        str(load_console(fleet.home).broker.ca),
         str(fleet.home / "tick.creds"),
         str(fleet.home / "secrets" / "sealing.pem"),
         str(folder / "envelope.json"),

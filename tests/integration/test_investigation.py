@@ -14,6 +14,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from clustered import Clustered
 from deployment import Deployment, Process, is_running, read_answer
 
 from investigator.broker.connection import Broker, Message
@@ -44,6 +45,23 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
         yield deployment
 
 
+@pytest.fixture(scope="module", params=["embedded", "cluster"])
+def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The same fleet on the embedded broker, and on three clustered servers."""
+    if request.param == "embedded":
+        yield request.getfixturevalue("fleet")
+        return
+    with Clustered(tmp_path_factory.mktemp("clustered") / "home") as deployment:
+        deployment.broker()
+        for process in [
+            deployment.agent("web-1", "--tag", "role=web", until=""),
+            deployment.agent("web-2", "--tag", "role=web", until=""),
+            deployment.agent("db-1", "--tag", "role=db", until=""),
+        ]:
+            process.until("connected")
+        yield deployment
+
+
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[Deployment]:
     """A deployment of its own, for tests that break things."""
@@ -60,8 +78,8 @@ def tree(tmp_path: Path) -> Path:
     return folder
 
 
-def test_every_agent_answers_and_each_is_told_once(fleet: Deployment, tree: Path) -> None:
-    answer = fleet.ask("file", "--path", str(tree), "--name", "^passwd$")
+def test_every_agent_answers_and_each_is_told_once(either: Deployment, tree: Path) -> None:
+    answer = either.ask("file", "--path", str(tree), "--name", "^passwd$")
     assert answer.code == 0
     assert answer.states == {"web-1": "found", "web-2": "found", "db-1": "found"}
     assert answer.summary["states"] == {"found": 3}
@@ -71,27 +89,27 @@ def test_every_agent_answers_and_each_is_told_once(fleet: Deployment, tree: Path
     assert result["elements"]["s1"][0]["file"] == str(tree / "passwd")
 
 
-def test_a_target_asks_only_whom_it_means(fleet: Deployment, tree: Path) -> None:
-    answer = fleet.ask(
+def test_a_target_asks_only_whom_it_means(either: Deployment, tree: Path) -> None:
+    answer = either.ask(
         *("-t", "tags->>'role' = 'web'"), "file", "-path", str(tree), "-name", r"\.txt$", "-content", "^nothing"
     )
     assert answer.states == {"web-1": "found", "web-2": "found"}
     assert answer.summary["targeted"] == 2
 
 
-def test_many_findings_come_in_pieces_and_none_is_lost_or_told_twice(fleet: Deployment, tmp_path: Path) -> None:
+def test_many_findings_come_in_pieces_and_none_is_lost_or_told_twice(either: Deployment, tmp_path: Path) -> None:
     names = {f"{number:0200}" for number in range(2500)}
     for name in names:
         (tmp_path / name).touch()
     asked = ("-t", "name='db-1'", "file", "--path", str(tmp_path), "--name", r"\d{200}", "--matchlimit", "3000")
-    (result,) = fleet.ask(*asked).outcomes["db-1"]["results"]
+    (result,) = either.ask(*asked).outcomes["db-1"]["results"]
     found = [Path(element["file"]).name for element in result["elements"]["s1"]]
     assert len(found) == result["statistics"]["totalhits"] == 2500
     assert set(found) == names
     assert result["errors"] is None
-    text = fleet.call("run", *asked).stdout.decode().splitlines()
+    text = either.call("run", *asked).stdout.decode().splitlines()
     assert len(text) == len(set(text)) == 2500
-    assert asyncio.run(pieces_told(fleet)) >= 4
+    assert asyncio.run(pieces_told(either)) >= 4
 
 
 async def pieces_told(fleet: Deployment) -> int:
@@ -165,12 +183,12 @@ def test_an_action_file_runs_every_operation(fleet: Deployment, tree: Path, tmp_
     assert "nosuchmodule" in refused.stderr.decode()
 
 
-def test_agents_lists_the_fleet(fleet: Deployment) -> None:
-    text = fleet.call("agents").stdout.decode()
+def test_agents_lists_the_fleet(either: Deployment) -> None:
+    text = either.call("agents").stdout.decode()
     assert all(name in text for name in ("web-1", "web-2", "db-1", "role=web", "online"))
-    lines = [orjson.loads(line) for line in fleet.call("agents", "--output", "ndjson").stdout.splitlines()]
+    lines = [orjson.loads(line) for line in either.call("agents", "--output", "ndjson").stdout.splitlines()]
     assert sum(1 for line in lines if line.get("status") == "online") == 3
-    only = fleet.call("agents", "--target", "name = 'db-1'").stdout.decode()
+    only = either.call("agents", "--target", "name = 'db-1'").stdout.decode()
     assert "db-1" in only
     assert "web-1" not in only
 
@@ -196,10 +214,10 @@ def test_an_action_with_many_hits_comes_in_parts_and_whole(fleet: Deployment, tm
 
 
 def test_the_same_envelope_again_is_refused_as_a_replay_and_a_copy_for_another_agent_as_not_meant(
-    fleet: Deployment, tree: Path
+    either: Deployment, tree: Path
 ) -> None:
-    fleet.ask("-t", "name='web-1'", "file", "--path", str(tree), "--name", "^passwd$")
-    refusals = asyncio.run(replay_the_newest(fleet))
+    either.ask("-t", "name='web-1'", "file", "--path", str(tree), "--name", "^passwd$")
+    refusals = asyncio.run(replay_the_newest(either))
     assert refusals == {"web-1": "replayed", "db-1": "not-targeted"}
 
 

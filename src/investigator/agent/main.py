@@ -23,6 +23,7 @@ from investigator.agent.trust import load_trust
 from investigator.broker.connection import connect
 from investigator.broker.credentials import Credentials
 from investigator.broker.scopes import MAX_AGENT_MESSAGE_BYTES
+from investigator.broker.tls import plain_text_notice
 from investigator.config import AGENT_FILE, AgentConfig, load_agent
 from investigator.printable import printable
 from investigator.protocol.subjects import token
@@ -48,6 +49,13 @@ async def serve(home: Path, *, name: str, tags: dict[str, str], state: Path | No
     for problem in trust.problems:
         logging.getLogger(__name__).warning("%s", problem)
     refuse_loose(config.broker.credentials, private=True)
+    if config.broker.ca is not None:
+        refuse_loose(config.broker.ca)  # who can write it chooses the broker
+    if config.broker.key is not None:
+        refuse_loose(config.broker.key, private=True)
+    notice = plain_text_notice(config.broker.url)
+    if notice:
+        logging.getLogger(__name__).warning("%s", notice)
     with AgentState(state or home / "agents" / token(name)) as opened:
         credentials = own_credentials(opened.folder, config.broker.credentials.parent, agent=opened.identity.id)
         async with Runner(_limits(config), mark=opened.identity.id, private=config.extraprivacymode) as runner:
@@ -67,6 +75,7 @@ async def _serve(agent: Agent, config: AgentConfig, credentials: Credentials) ->
         config.broker.url,
         credentials,
         name=agent.id,
+        tls=config.broker.tls,
         on_state=agent.notice,
         give_up_after_s=None,
         max_message_bytes=MAX_AGENT_MESSAGE_BYTES,

@@ -14,6 +14,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Self
@@ -33,6 +34,7 @@ from investigator.broker.problems import (
     translated,
 )
 from investigator.broker.subscription import Message, OnMessage, Subscription
+from investigator.broker.tls import ClientTls, Contexts, check_server, split_servers
 from investigator.errors import BrokerError
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 
     from investigator.broker.credentials import Credentials
 
-__all__ = ["Broker", "Message", "State", "Stored", "Subscription", "connect"]
+__all__ = ["Broker", "ClientTls", "Message", "Peer", "State", "Stored", "Subscription", "connect"]
 
 MAX_BACKOFF_S: Final = 5.0
 MAX_WAITING_BYTES: Final = 64 << 20
@@ -71,6 +73,19 @@ class State(StrEnum):
 OnState = Callable[[State], Awaitable[None] | None]
 
 
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The server at the other end, as it says itself; but for `certificate`, which the pinned CA vouches for."""
+
+    server: str
+    version: str
+    cluster: str
+    """Empty: it stands alone."""
+    domain: str
+    certificate: bytes
+    """In DER; empty in plain text."""
+
+
 class _Refusal(msgspec.Struct):
     description: str = ""
     err_code: int = 0
@@ -92,6 +107,7 @@ async def connect(
     credentials: Credentials,
     *,
     name: str,
+    tls: ClientTls | None = None,
     inbox: str | None = None,
     on_state: OnState | None = None,
     give_up_after_s: float | None = 5.0,
@@ -101,9 +117,11 @@ async def connect(
     """Connect to one of these servers, and stay connected until `close`.
 
     Args:
-        url: `nats://host:port`, or several, which are tried in turn. Servers that a broker announces are ignored.
+        url: `tls://host:port`, or `nats://…` on loopback; or several, in one text with commas or as a list, which are
+            tried in turn. Servers that a broker announces are ignored.
         credentials: whom to be.
         name: shown to the broker's administrator.
+        tls: whom to trust as a broker, and what to show to one that asks; for `tls://`.
         inbox: the subject under which answers come, `_INBOX.<token>`; None: `_INBOX.<the user's name>`.
         on_state: told when the connection comes and goes, in order.
         give_up_after_s: how long to try for the first connection; None: for ever, whatever happens; infinity: for ever
@@ -113,14 +131,18 @@ async def connect(
             takes: it does not tell, and ends the connection of who sends more.
 
     Raises:
-        BrokerError: no server answered within `give_up_after_s`.
+        BrokerError: no server answered within `give_up_after_s`; at once for an address that is none.
         NotPermittedError: at once, if one does not let these credentials in, unless `give_up_after_s` is None;
             ExpiredError, if that is because their time is over.
+        DeploymentError: at once, before anything is sent: plain text to another machine, or no CA to trust.
     """
-    servers = [url] if isinstance(url, str) else list(url)
+    servers = [server for one in ([url] if isinstance(url, str) else url) for server in split_servers(one)]
+    for server in servers:
+        check_server(server, tls)
     broker = Broker(
         servers,
         credentials,
+        tls=Contexts(tls) if tls is not None else None,
         name=name,
         inbox=inbox,
         on_state=on_state,
@@ -140,6 +162,7 @@ class Broker:
         credentials: Credentials,
         *,
         name: str,
+        tls: Contexts | None,
         inbox: str | None,
         on_state: OnState | None,
         ping_interval_s: float,
@@ -151,6 +174,7 @@ class Broker:
         self._servers = _random.sample(list(servers), len(servers))
         self._credentials = credentials
         self._name = name
+        self._tls = tls
         self._inbox = inbox
         self._on_state = on_state
         self._ping_interval_s = ping_interval_s
@@ -168,17 +192,36 @@ class Broker:
         """Whether there is a link right now."""
         return self._link is not None and self._link.is_connected
 
+    @property
+    def inbox(self) -> str:
+        """The subject under which this connection may hear answers."""
+        return self._inbox or f"_INBOX.{self._credentials.name}"
+
+    def peer(self) -> Peer:
+        """Who is at the other end.
+
+        Raises:
+            BrokerError: there is no connection.
+        """
+        link = self._now()
+
+        def said(what: str) -> str:
+            return str(link.greeting.get(what) or "")
+
+        return Peer(
+            server=said("server_name"),
+            version=said("version"),
+            cluster=said("cluster"),
+            domain=said("domain"),
+            certificate=link.peer_certificate or b"",
+        )
+
     async def start(self, give_up_after_s: float | None) -> None:
         """What `connect` does after making it."""
         self._set_link(await self._new_link(give_up_after_s))
         self._tell(State.CONNECTED)
         self._supervisor = asyncio.create_task(self._supervise(), name=f"broker connection {self._name}")
         self._supervisor.add_done_callback(self._supervised)
-
-    @property
-    def inbox(self) -> str:
-        """The subject under which this user may listen for answers, as `_INBOX.<name>`."""
-        return self._inbox or f"_INBOX.{self._credentials.name}"
 
     async def become(self, credentials: Credentials) -> None:
         """Be this user from now on: whatever is under way is lost, and the connection made anew, as after a failure.
@@ -416,7 +459,12 @@ class Broker:
         ends = math.inf if give_up_after_s is None else loop.time() + give_up_after_s
         while True:
             server = self._servers[self._attempts % len(self._servers)]
-            link = Link(self._credentials, on_denied=self._heard_denied, on_dropped=self._heard_dropped)
+            link = Link(
+                self._credentials,
+                tls=self._tls.now() if self._tls is not None else None,
+                on_denied=self._heard_denied,
+                on_dropped=self._heard_dropped,
+            )
             try:
                 with translated(f"broker {server}"):
                     await link.open(

@@ -20,10 +20,13 @@ from nats.aio.client import DEFAULT_BUFFER_SIZE, PING_PROTO, Client
 from nats.aio.transport import TcpTransport
 
 from investigator.broker.problems import DENIED, MessageTooLargeError, NotPermittedError
+from investigator.broker.tls import ENCRYPTED, PLAIN, refuse_plain_text
 from investigator.errors import BrokerError
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Mapping
+    from urllib.parse import ParseResult
 
     from nats.aio.msg import Msg
     from nats.protocol.parser import Parser
@@ -44,11 +47,33 @@ logging.getLogger("nats").setLevel(logging.CRITICAL)
 
 
 class _Transport(TcpTransport):
-    """TCP that lets go at once: closing waits for no peer, and a message has a largest size."""
+    """TCP, or TLS over it, that lets go at once: closing waits for no peer, and a message has a largest size."""
 
-    def __init__(self, parser: Parser) -> None:
+    def __init__(self, parser: Parser, tls: ssl.SSLContext | None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # nats-py's
         self._parser = parser
+        self._tls = tls
+
+    async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: float) -> None:
+        """With `tls://` the handshake comes first, and asyncio's own streams do it: nats-py's warn at each close."""
+        options: dict[str, Any] = {}
+        if uri.scheme == ENCRYPTED:
+            options = {"ssl": self._tls, "server_hostname": uri.hostname}
+        opening = asyncio.open_connection(uri.hostname, uri.port, limit=buffer_size, **options)
+        self._io_reader, self._io_writer = await asyncio.wait_for(opening, connect_timeout)
+
+    async def connect_tls(self, *_: object, **__: object) -> None:
+        """Asked for by nats-py when the greeting says that TLS is needed, which is too late to begin with it."""
+        if self.peer_certificate is None:
+            raise nats.errors.Error("it takes TLS only: write tls://")
+
+    @property
+    def peer_certificate(self) -> bytes | None:
+        """What the server showed, in DER; None in plain text."""
+        if self._io_writer is None:
+            return None
+        found: ssl.SSLObject | None = self._io_writer.get_extra_info("ssl_object")
+        return found.getpeercert(binary_form=True) if found else None
 
     def close(self) -> None:
         """Without waiting for what is unsent: a dead peer would never take it."""
@@ -96,6 +121,7 @@ class Link(Client):
         self,
         credentials: Credentials,
         *,
+        tls: ssl.SSLContext | None,
         on_denied: Callable[[str, str], None],
         on_dropped: Callable[[str], None],
     ) -> None:
@@ -103,6 +129,7 @@ class Link(Client):
 
         Args:
             credentials: whom to be.
+            tls: whom to trust, for `tls://`.
             on_denied: told ("publish" or "subscription", subject in lower case) of what the server did not allow.
             on_dropped: told the subject of a subscription whose messages came faster than they were taken.
         """
@@ -110,7 +137,8 @@ class Link(Client):
         self.lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         """Why this connection is over, as soon as it is."""
         self._credentials = credentials
-        self._socket = _Transport(self._ps)
+        self._tls = tls
+        self._socket = _Transport(self._ps, tls)
         self._on_denied = on_denied
         self._on_dropped = on_dropped
         self._questions: dict[str, _Question] = {}
@@ -218,6 +246,21 @@ class Link(Client):
         finally:
             self._round_trips.discard(pong)
 
+    @property
+    def peer_certificate(self) -> bytes | None:
+        """What the server showed, in DER; None in plain text."""
+        return self._socket.peer_certificate
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext | None:  # type: ignore[override]  # None: `connect_tls` takes none
+        """Asked for at each greeting: nats-py would load every CA of the system, 50 ms and more, and use none."""
+        return self._tls
+
+    @property
+    def greeting(self) -> Mapping[str, Any]:
+        """What the server said of itself (NATS's INFO)."""
+        return self._server_info
+
     def _lose(self, error: Exception) -> None:
         """The one way to end: whoever waits for this connection learns it now."""
         if self.lost.done():
@@ -266,8 +309,9 @@ class Link(Client):
     async def _select_next_server(self) -> None:
         """One attempt, instead of a loop that only ends when it succeeds."""
         self._current_server = server = self._server_pool[0]
-        if server.uri.scheme not in ("nats", "tls"):
+        if server.uri.scheme not in (PLAIN, ENCRYPTED):
             raise nats.errors.Error(f"not an address that begins with nats:// or tls://: {server.uri.scheme}")
+        refuse_plain_text(server.uri, self._tls)
         self._transport = self._socket
         await self._socket.connect(server.uri, DEFAULT_BUFFER_SIZE, self.options["connect_timeout"])
 

@@ -113,6 +113,16 @@ def mint_person(folder: Path, *, name: str, user_key: str, now_s: int) -> str:
     return _mint(folder, Scope.INVESTIGATOR, name=name, user_key=user_key, now_s=now_s)
 
 
+def mint_leaf(folder: Path, *, name: str, user_key: str, now_s: int) -> str:
+    """A token for a leaf node's user key; good until it is revoked.
+
+    Raises:
+        DeploymentError: the key of the leaf nodes' scope is not here.
+        ValueError: no such user key.
+    """
+    return _mint(folder, Scope.LEAF, name=name, user_key=user_key, now_s=now_s)
+
+
 def revoke_user(folder: Path, *, account: Account, user_key: str, now_s: int) -> None:
     """Shut a user out: no token of that key that was made up to now is good any more.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import nats.errors
 
+from investigator.broker.tls import said_by_tls
 from investigator.errors import BrokerError
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def readable(doing: str, error: Exception) -> BrokerError | None:
     match error:
         case BrokerError():
             return error
-        case nats.errors.UnexpectedEOF():
+        case nats.errors.UnexpectedEOF() | ConnectionResetError(args=()):
             said = "it hung up"
         case nats.errors.StaleConnectionError():
             said = "it answers no more"
@@ -67,6 +69,8 @@ def readable(doing: str, error: Exception) -> BrokerError | None:
             return _as_said(doing, str(error).removeprefix("nats: ").strip("' "))
         case TimeoutError():
             said = "no answer in time"
+        case ssl.SSLError():
+            said = said_by_tls(error)
         case ConnectionError(errno=int(number)):  # asyncio's own words repeat the address
             said = os.strerror(number).lower()
         case OSError(strerror=str(words)):

@@ -52,6 +52,8 @@ class Scope(StrEnum):
     """Answers scripts: may do what an investigator's console does, but acknowledge and admit."""
     SCRIPT = "script"
     """Asks a gateway, and hears its answers; may do nothing else."""
+    LEAF = "leaf"
+    """A NATS server at another site, for the agents there: can do no more than all agents together."""
     SYSTEM = "system"
     """Tells servers of changed accounts, and asks them how they are."""
 
@@ -67,12 +69,14 @@ class _Template:
     """For how long after it heard it."""
     payload_bytes: int = _NO_LIMIT
     subscriptions: int = _NO_LIMIT
+    connections: str = "STANDARD"
 
 
 _INBOX: Final = "_INBOX.{{name()}}.>"
 _DIRECT_GET_ACTIONS: Final = f"$JS.API.DIRECT.GET.{subjects.ACTIONS}"
-_LEAF_GET_ACTIONS: Final = f"$JS.*.API.DIRECT.GET.{subjects.ACTIONS}"
-"""Behind a leaf node the streams are asked for in the hub's domain."""
+DOMAIN: Final = "mig"
+_HUB_GET_ACTIONS: Final = f"$JS.{DOMAIN}.API.DIRECT.GET.{subjects.ACTIONS}"
+"""What agents ask as `$JS.API…` is imported as the hub's, by its domain: it passes a leaf node, which stops `$JS.API`."""
 _STREAMS: Final = (
     subjects.ACTIONS,
     subjects.RESULTS,
@@ -98,7 +102,6 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
             "mig.alert.{{name()}}.*",
             subjects.ENROL_REQUEST,
             _DIRECT_GET_ACTIONS,
-            _LEAF_GET_ACTIONS,
         ),
         subscribe=(
             "mig.action.all.*",
@@ -138,7 +141,8 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
     ),
     Scope.SERVICES: _Template(
         account=Account.MIG,
-        publish=("$JS.API.>", subjects.ALL_RECORDS),
+        # Snapshots: each piece of one that is made is acknowledged, those of one that is read back are sent.
+        publish=("$JS.API.>", "$JS.SNAPSHOT.ACK.>", "$JS.SNAPSHOT.RESTORE.>", subjects.ALL_RECORDS),
         subscribe=(
             subjects.ENROL_REQUEST,
             subjects.ENROL_ADMIN,
@@ -175,6 +179,19 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
         subscribe=(_INBOX,),
         subscriptions=100,
     ),
+    Scope.LEAF: _Template(
+        account=Account.MIG,
+        publish=(
+            subjects.ALL_RESULTS,
+            subjects.ALL_HEARTBEATS,
+            subjects.ALL_FACTS,
+            subjects.ALL_ALERTS,
+            subjects.ENROL_REQUEST,
+            _HUB_GET_ACTIONS,
+        ),
+        subscribe=(subjects.ALL_ACTIONS, "_R_.>"),  # answers to what crossed from its account AGENTS
+        connections="LEAFNODE",
+    ),
     Scope.SYSTEM: _Template(
         account=Account.SYS,
         publish=("$SYS.REQ.CLAIMS.UPDATE", "$SYS.REQ.ACCOUNT.*.CLAIMS.UPDATE", "$SYS.REQ.SERVER.PING.*"),
@@ -188,8 +205,7 @@ _SERVICES: Final = (
     subjects.ALL_FACTS,
     subjects.ALL_ALERTS,
     subjects.ENROL_REQUEST,
-    _DIRECT_GET_ACTIONS,
-    _LEAF_GET_ACTIONS,
+    _HUB_GET_ACTIONS,
 )
 """What agents ask of the account MIG; each answer goes to who asked."""
 
@@ -225,7 +241,11 @@ def account_claims(account: Account, *, signing_keys: Mapping[Scope, str], mig: 
         ]
     if account is Account.AGENTS:
         crossing = [("stream", subjects.ALL_ACTIONS), *(("service", one) for one in _SERVICES)]
-        claims["imports"] = [{"name": one, "subject": one, "account": mig, "type": kind} for kind, one in crossing]
+        claims["imports"] = [
+            {"name": one, "subject": one, "account": mig, "type": kind}
+            | ({"local_subject": _DIRECT_GET_ACTIONS} if one == _HUB_GET_ACTIONS else {})
+            for kind, one in crossing
+        ]
     return claims
 
 
@@ -237,7 +257,7 @@ def _scope(scope: Scope, key: str) -> dict[str, Any]:
         "subs": template.subscriptions,
         "data": _NO_LIMIT,
         "payload": template.payload_bytes,
-        "allowed_connection_types": ["STANDARD"],
+        "allowed_connection_types": [template.connections],
     }
     if template.answers:
         permissions["resp"] = {"max": template.answers, "ttl": template.answers_within_s * _SECOND_NS}

@@ -14,17 +14,24 @@ from urllib.parse import urlsplit
 import orjson
 
 from investigator.broker import binary, guardian, operator
+from investigator.broker.scopes import DOMAIN
 from investigator.broker.server_log import ServerLog
-from investigator.errors import BrokerError, DeploymentError
+from investigator.broker.tls import ENCRYPTED, PLAIN
+from investigator.errors import BrokerError, DeploymentError, InvestigatorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
+    from investigator.broker.server_tls import ServerTls
+
 DEFAULT_PORT: Final = 4222
 WILDCARDS: Final = ("0.0.0.0", "::", "")
 _MIB: Final = 1 << 20
+MAX_PAYLOAD_BYTES: Final = 2 * _MIB
+MAX_STORE_BYTES: Final = 20 << 30
+MAX_MEMORY_BYTES: Final = 64 * _MIB
 _LEAST_FREE_BYTES: Final = 4 * _MIB
 _LOOK_EVERY_S: Final = 0.5
 _OWN_STDERR_PREFIX: Final = "nats-server: "
@@ -43,9 +50,10 @@ class EmbeddedServer:
         *,
         host: str = "127.0.0.1",
         port: int = DEFAULT_PORT,
+        tls: ServerTls | None = None,
         sync_always: bool = True,
-        max_payload_bytes: int = 2 * _MIB,
-        max_store_bytes: int = 20 << 30,
+        max_payload_bytes: int = MAX_PAYLOAD_BYTES,
+        max_store_bytes: int = MAX_STORE_BYTES,
         program: Path | None = None,
         start_within_s: float = 60.0,
         stop_within_s: float = 10.0,
@@ -56,6 +64,7 @@ class EmbeddedServer:
             folder: where configuration, store and logs are; created if need be, mode 0700.
             host: the address to listen on.
             port: 0 takes a free one, which `url` tells after the start.
+            tls: without it, plain text, which agents and consoles take on loopback only.
             sync_always: fsync each message before it is acknowledged; without, a power loss can take two minutes.
             max_payload_bytes: the largest message, headers included, that a connection may send.
             max_store_bytes: the most that all streams together may hold.
@@ -69,6 +78,7 @@ class EmbeddedServer:
         self.notices: list[str] = []
         """What was met and put right at the start, one line each: a server that a killed parent had left."""
         self._host = host
+        self.tls = tls
         self._sync_always = sync_always
         self._max_payload_bytes = max_payload_bytes
         self._max_store_bytes = max_store_bytes
@@ -84,9 +94,10 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """Where this machine reaches it, `nats://host:port`."""
+        """Where this machine reaches it, `tls://host:port`; `nats://` without TLS."""
         host = "127.0.0.1" if self._host in WILDCARDS else self._host
-        return f"nats://[{host}]:{self.port}" if ":" in host else f"nats://{host}:{self.port}"
+        scheme = PLAIN if self.tls is None else ENCRYPTED
+        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -112,13 +123,15 @@ class EmbeddedServer:
             await self._end_leftover()
             self._clear_ports_files()
             self.notices += operator.bring_up_to_date(self.folder, now_s=int(time.time()))
+            if self.tls is not None:
+                self.notices += self.tls.prepare()
             self._asked_port = self.port  # a reloaded configuration must say what the one at the start said
             self._write_configuration()
             self._log.begin_here()
         except OSError as error:
             self._unlock()
             raise DeploymentError(f"broker folder {error.filename or self.folder}: {error.strerror}") from None
-        except DeploymentError:
+        except InvestigatorError:
             self._unlock()
             raise
         try:
@@ -148,7 +161,8 @@ class EmbeddedServer:
         """Return only by an exception: when the server has ended without being asked to.
 
         Meanwhile a changed account takes effect within a second: who is shut out is disconnected. A broken one is told,
-        and changes nothing.
+        and changes nothing. So does a certificate that was renewed here when its time came, or changed by others;
+        connections that are open stay.
 
         Args:
             on_error: told meanwhile, within a second, what the server could not do (a full disk, above all).
@@ -163,11 +177,12 @@ class EmbeddedServer:
             await asyncio.wait({self._ended}, timeout=_LOOK_EVERY_S)
             if self._ended.done():
                 break
-            problem, notice = self._take_changed_accounts()
-            if on_notice is not None and notice:
-                on_notice(notice)
+            taken = [self._take_changed_accounts(), self._keep_certificate()]
+            if on_notice is not None:
+                for notice in filter(None, (notice for _, notice in taken)):
+                    on_notice(notice)
             if on_error is not None:
-                for line in [*([problem] if problem else []), *self._log.new_errors()]:
+                for line in [*filter(None, (problem for problem, _ in taken)), *self._log.new_errors()]:
                     on_error(line)
         raise self._why_it_ended()
 
@@ -179,14 +194,27 @@ class EmbeddedServer:
         self._accounts_stamp = stamp
         try:
             self._write_configuration()
-            if not hasattr(signal, "SIGHUP"):  # Windows
-                return "", "accounts changed; that takes effect when the broker is started again"
-            os.kill(int((self._run / "pid").read_text()), signal.SIGHUP)
+            later = self._reload()
         except DeploymentError as error:
             return f"{error}; accounts stay as they were", ""
         except (OSError, ValueError) as error:
             return f"changed accounts did not take effect: {error}", ""
-        return "", "accounts changed: who was shut out is disconnected"
+        return "", f"accounts changed: who was shut out is disconnected{later}"
+
+    def _keep_certificate(self) -> tuple[str, str]:
+        """Renew the certificate if it is time; returns what is wrong with it, and what was done."""
+        try:
+            notice = self.tls.keep() if self.tls is not None else ""
+            return "", f"{notice}{self._reload()}" if notice else ""
+        except (DeploymentError, OSError, ValueError) as error:
+            return f"{error}; the certificate stays as it was", ""
+
+    def _reload(self) -> str:
+        """Have the server read its configuration again; returns what to say where it cannot while it runs."""
+        if not hasattr(signal, "SIGHUP"):  # Windows
+            return "; it takes effect when the broker is started again"
+        os.kill(int((self._run / "pid").read_text()), signal.SIGHUP)
+        return ""
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -230,18 +258,15 @@ class EmbeddedServer:
             "log_file": str(self._log.path),
             "logfile_size_limit": 8 * _MIB,
             "logfile_max_num": 4,
-            "max_payload": self._max_payload_bytes,
-            # A host that vanished is let go after a minute and a half; the default is six minutes.
-            "ping_interval": "30s",
-            "ping_max": 2,
+            **common_settings(self._max_payload_bytes),
             "jetstream": {
                 "store_dir": str(self.folder / "store"),
-                "max_mem": 64 * _MIB,
+                "domain": DOMAIN,
+                "max_mem": MAX_MEMORY_BYTES,
                 "max_file": self._max_store_bytes,
                 **({"sync_interval": "always"} if self._sync_always else {}),
             },
-            # A thousand agents that come back at once sign their nonces on slow hosts.
-            "authorization": {"timeout": 10},
+            **({"tls": self.tls.settings()} if self.tls is not None else {}),
             **operator.settings(self.folder),
             "resolver": "MEMORY",
         }
@@ -341,6 +366,18 @@ class EmbeddedServer:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def common_settings(max_payload_bytes: int = MAX_PAYLOAD_BYTES) -> dict[str, Any]:
+    """What every server of a deployment is told, the embedded one and those of a cluster."""
+    return {
+        "max_payload": max_payload_bytes,
+        # A host that vanished is let go after a minute and a half; the default is six minutes.
+        "ping_interval": "30s",
+        "ping_max": 2,
+        # A thousand agents that come back at once sign their nonces on slow hosts.
+        "authorization": {"timeout": 10},
+    }
 
 
 def _lock(path: Path) -> int:

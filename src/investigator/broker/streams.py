@@ -10,12 +10,15 @@ copied, nothing replaces a message there: each subject takes `MAX_PER_ACTION_SUB
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import orjson
 
+from investigator.broker.problems import NotPermittedError
 from investigator.errors import BrokerError
 from investigator.protocol import subjects
 
@@ -33,6 +36,8 @@ _NOT_FOUND: Final = 10059
 MAX_PER_ACTION_SUBJECT: Final = 16
 """An action, sent again, and its cancels; what comes beyond that is refused."""
 RECORDS_KEPT_DAYS: Final = 400
+_ASK_WITHIN_S: Final = 5.0
+_ASK_AGAIN_AFTER_S: Final = 0.2
 
 _ALL: Final = {
     "retention": "limits",
@@ -120,6 +125,31 @@ STREAMS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamState:
+    """How a stream stands, as the broker tells it."""
+
+    name: str
+    exists: bool = True
+    messages: int = 0
+    bytes: int = 0
+    max_bytes: int = 0
+    """0: no limit of its own."""
+    replicas: int = 1
+    leader: str = ""
+    """The server that writes it; empty on a broker that stands alone, and while a cluster has none."""
+    behind: tuple[str, ...] = ()
+    """Replicas that are offline, or have not all of it."""
+    in_cluster: bool = False
+    told_s: float = 0.0
+    """The broker's clock when it said so, in seconds since 1970; 0: it did not say."""
+
+    @property
+    def full(self) -> float:
+        """From 0 to 1, of its own limit; at 1 it takes nothing more."""
+        return self.bytes / self.max_bytes if self.max_bytes > 0 else 0.0
+
+
 class _Info(msgspec.Struct):
     description: str = ""
     err_code: int = 0
@@ -128,6 +158,20 @@ class _Info(msgspec.Struct):
 class _State(msgspec.Struct):
     last_seq: int = 0
     subjects: dict[str, int] | None = None
+    messages: int = 0
+    bytes: int = 0
+
+
+class _Replica(msgspec.Struct):
+    name: str = ""
+    current: bool = False
+    offline: bool = False
+
+
+class _Cluster(msgspec.Struct):
+    leader: str = ""
+    name: str = ""
+    replicas: list[_Replica] = []
 
 
 class _Answer(msgspec.Struct):
@@ -135,12 +179,14 @@ class _Answer(msgspec.Struct):
     created: str = ""
     state: _State = msgspec.field(default_factory=_State)
     total: int = 0
+    cluster: _Cluster | None = None
+    ts: datetime | None = None
     error: _Info | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class StreamState:
-    """What a stream says of itself."""
+class StreamExtent:
+    """Which stream it is, and how far it goes."""
 
     made: str
     """When it was made, by the broker's clock; another stream of its name says another time."""
@@ -149,10 +195,70 @@ class StreamState:
     """How many messages each subject has, as far as it was asked."""
 
 
-async def ensure_streams(broker: Broker, *, records_days: int = RECORDS_KEPT_DAYS) -> list[str]:
+async def stream_states(broker: Broker) -> list[StreamState]:
+    """How each stream of a deployment stands; an investigator may ask this.
+
+    Raises:
+        BrokerError: the server does not answer, or will not say.
+    """
+    states = []
+    for name in STREAMS:
+        found = await _ask(broker, f"INFO.{name}", {})
+        if found.error is None:
+            states.append(_state(name, found))
+        elif found.error.err_code == _NOT_FOUND:
+            states.append(StreamState(name=name, exists=False))
+        else:
+            raise BrokerError(f"stream {name}: {found.error.description}")
+    return states
+
+
+async def when_ready(broker: Broker, *, within_s: float = 30.0) -> None:
+    """Return when the servers can make streams: a cluster that has just started first finds a leader.
+
+    Raises:
+        BrokerError: why they cannot, after that time.
+    """
+    loop = asyncio.get_running_loop()
+    ends_s = loop.time() + within_s
+    while True:
+        try:
+            found = await _ask(broker, f"INFO.{subjects.ACTIONS}", {})
+        except NotPermittedError:
+            raise
+        except BrokerError as error:
+            if loop.time() > ends_s:
+                raise BrokerError(f"the servers are not ready for streams: {error}") from None
+        else:
+            if found.error is None or found.error.err_code == _NOT_FOUND:
+                return
+            if loop.time() > ends_s:
+                raise BrokerError(f"the servers are not ready for streams: {found.error.description}")
+        await asyncio.sleep(_ASK_AGAIN_AFTER_S)
+
+
+def _state(name: str, found: _Answer) -> StreamState:
+    cluster = found.cluster or _Cluster()
+    limit = found.config.get("max_bytes", 0)
+    replicas = found.config.get("num_replicas", 1)
+    return StreamState(
+        name=name,
+        messages=found.state.messages,
+        bytes=found.state.bytes,
+        max_bytes=max(0, limit) if isinstance(limit, int) else 0,
+        replicas=replicas if isinstance(replicas, int) else 1,
+        leader=cluster.leader if cluster.name else "",
+        behind=tuple(one.name for one in cluster.replicas if one.offline or not one.current),
+        in_cluster=bool(cluster.name),
+        told_s=found.ts.timestamp() if found.ts is not None else 0.0,
+    )
+
+
+async def ensure_streams(broker: Broker, *, records_days: int = RECORDS_KEPT_DAYS, replicas: int = 1) -> list[str]:
     """Make the streams that are missing, and change those that differ; one line for each thing done.
 
-    The connection must be of the user `broker`. `records_days`: how long records are kept.
+    The connection must be of the user `services`. On a cluster `replicas` servers keep each stream. `records_days`: how long
+    records are kept.
 
     Raises:
         BrokerError: the server refused, naming the stream (some settings can never be changed).
@@ -160,7 +266,7 @@ async def ensure_streams(broker: Broker, *, records_days: int = RECORDS_KEPT_DAY
     done = []
     own = {subjects.RECORDS: {"max_age": records_days * _DAY_NS}}
     for name, usual in STREAMS.items():
-        wanted = {**usual, **own.get(name, {})}
+        wanted = {**usual, **own.get(name, {}), "num_replicas": replicas}
         found = await _ask(broker, f"INFO.{name}", {})
         if found.error is None:
             done += await _bring_up_to_date(broker, name, wanted, found.config)
@@ -172,7 +278,7 @@ async def ensure_streams(broker: Broker, *, records_days: int = RECORDS_KEPT_DAY
     return done
 
 
-async def stream_state(broker: Broker, stream: str, *, subjects_filter: str = "") -> StreamState:
+async def stream_state(broker: Broker, stream: str, *, subjects_filter: str = "") -> StreamExtent:
     """Ask a stream for its state; without a filter no subjects are told.
 
     Raises:
@@ -187,7 +293,7 @@ async def stream_state(broker: Broker, stream: str, *, subjects_filter: str = ""
         page = found.state.subjects or {}
         subjects_seen |= page
         if not page or len(subjects_seen) >= found.total:  # the server tells 100,000 at a time
-            return StreamState(found.created, found.state.last_seq, subjects_seen)
+            return StreamExtent(found.created, found.state.last_seq, subjects_seen)
 
 
 async def _bring_up_to_date(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from investigator.broker.connection import Broker, Message
     from investigator.broker.credentials import Credentials
     from investigator.broker.micro import Service
+    from investigator.broker.tls import ClientTls
     from investigator.config import GatewayConfig
     from investigator.console.store import Store
 
@@ -78,8 +79,13 @@ def script(
 def call(
     method: Annotated[str, typer.Argument(help="run, agents, actions, results or cancel.")],
     credentials: Annotated[Path, typer.Option("--credentials", metavar="FILE", help="The script's .creds file.")],
+    *,
     url: Annotated[
         str | None, typer.Option("--url", metavar="URL", help="The broker's; default: that of the deployment.")
+    ] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option("--ca", metavar="FILE", help="Whom to trust as a broker; default: the deployment's CA."),
     ] = None,
     wait: Annotated[
         str, typer.Option("--wait", metavar="DURATION", help="How long to wait for the next reply.")
@@ -94,19 +100,24 @@ def call(
     import sys
 
     from investigator.broker.credentials import Credentials
+    from investigator.broker.tls import ClientTls
     from investigator.cli.request import life_s
     from investigator.config import load_gateway
     from investigator.protocol.api import MAX_REQUEST_BYTES, METHODS
 
     if method not in METHODS:
         raise BadInput(f"a gateway has no method {method[:60]!r}", hint=f"It has {', '.join(METHODS)}.")
-    server = url or load_gateway(home_folder(home)).broker.url
+    link = None if url else load_gateway(home_folder(home)).broker
+    server, ca = (url or "", ca) if link is None else (link.url, ca or link.ca)
+    tls = ClientTls(ca) if ca is not None else None
     request = b"" if sys.stdin.isatty() else sys.stdin.buffer.read(MAX_REQUEST_BYTES + 1)
     wait_s = life_s(wait, what="--wait")
-    return asyncio.run(_call(server, Credentials.load(credentials), method, request, wait_s))
+    return asyncio.run(_call(server, Credentials.load(credentials), tls, method, request, wait_s))
 
 
-async def _call(url: str, credentials: Credentials, method: str, request: bytes, wait_s: float) -> int:
+async def _call(  # noqa: PLR0917 - what was typed
+    url: str, credentials: Credentials, tls: ClientTls | None, method: str, request: bytes, wait_s: float
+) -> int:
     import asyncio
     import secrets
 
@@ -115,7 +126,7 @@ async def _call(url: str, credentials: Credentials, method: str, request: bytes,
     from investigator.protocol.subjects import api_subject
 
     replies: asyncio.Queue[Message] = asyncio.Queue()
-    async with await connect(url, credentials, name=f"script {credentials.name}") as broker:
+    async with await connect(url, credentials, name=f"script {credentials.name}", tls=tls) as broker:
         inbox = f"{broker.inbox}.{secrets.token_hex(11)}"
         await broker.subscribe(inbox, replies.put_nowait)
         await broker.publish(api_subject(method), request.strip(), reply=inbox)
@@ -171,7 +182,9 @@ async def _serve(home: Path) -> None:
     stop = stop_event()
     credentials = Credentials.load(config.broker.credentials)
     async with (
-        await connect(config.broker.url, credentials, name="gateway", give_up_after_s=math.inf) as broker,
+        await connect(
+            config.broker.url, credentials, name="gateway", tls=config.broker.tls, give_up_after_s=math.inf
+        ) as broker,
         Store(home / STORE) as store,
     ):
         service = _service(home, config, broker, store)

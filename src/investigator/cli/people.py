@@ -107,13 +107,15 @@ def remove(name: Name, home: Home = None) -> None:
     """Let a person go: out of keyring and ACL, and out of the broker at once; print what agents need to know."""
     from investigator.console.people import remove as let_go
 
-    gone = let_go(home_folder(home), name, now_s=time.time())
+    folder = home_folder(home)
+    gone = let_go(folder, name, now_s=time.time())
     for path in gone.files:
         print(f"removed {path}")
     for entry in gone.entries:
         print(f"{gone.acl}: {printable(entry)}: {printable(name)} taken out")
     if gone.credential:
         print(f"broker: {name}'s credential is void; a running broker lets go of its connections within seconds")
+        _tell_servers(folder)
     else:
         print(
             f"[notice] {printable(name)} had no broker credential of their own; nothing was shut out", file=sys.stderr
@@ -122,6 +124,17 @@ def remove(name: Name, home: Home = None) -> None:
         print("on every agent, and on the other investigators' laptops:")
         for fingerprint in gone.fingerprints:
             print(f"  take the certificate {fingerprint} out of the keyring, and its lines out of the ACL")
+
+
+def _tell_servers(folder: Path) -> None:
+    """A cluster is told at once; a server that cannot be is named, for it goes on letting them in."""
+    import asyncio
+
+    from investigator.broker.elsewhere import push_accounts
+    from investigator.config import load_broker
+
+    for problem in asyncio.run(push_accounts(load_broker(folder))):
+        _say(f"[notice] {printable(problem)}; `investigator broker push` tells it later")
 
 
 def _say(line: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import getpass
-import json
 import os
 import shutil
 import socket
@@ -22,6 +21,7 @@ from investigator.broker import operator
 from investigator.broker.scopes import Scope
 from investigator.config import AGENT_FILE, BROKER_FILE, CONSOLE_FILE, GATEWAY_FILE
 from investigator.console.keys import encode_sealing_key
+from investigator.console.network import Network, link_table, links_of, make_certificates, quoted, tls_table
 from investigator.console.people_file import Person, encode_people
 from investigator.errors import DeploymentError
 from investigator.pgp.secret import generate_key
@@ -46,20 +46,27 @@ class Deployment:
 
 
 def create_deployment(
-    home: Path, *, port: int, passphrase: str | None, passphrase_command: Sequence[str] = ()
+    home: Path,
+    *,
+    port: int,
+    passphrase: str | None,
+    passphrase_command: Sequence[str] = (),
+    network: Network = Network(),  # noqa: B008 - frozen
 ) -> Deployment:
     """Make a deployment; port 0 takes one that is free now. Nothing is overwritten, and a failure leaves nothing.
 
     `passphrase_command` is where the passphrase came from, and is asked again whenever a key is used.
 
     Raises:
-        DeploymentError: one is there already, or the folder does not take it.
+        DeploymentError: one is there already, or the folder does not take it, or one's own certificate is none.
+        BadInput: a network that cannot be.
     """
+    network.check()
     port = port or _free_port()
-    url = f"nats://127.0.0.1:{port}"
     with filling(home) as scratch:
-        fingerprint = _fill(scratch, url=url, port=port, passphrase=passphrase, passphrase_command=passphrase_command)
-    return Deployment(home, fingerprint, url, passphrase is not None)
+        own = _fill(scratch, passphrase=passphrase)
+        _fill_configuration(scratch, network, port=port, passphrase_command=passphrase_command)
+    return Deployment(home, own, network.url(port), passphrase is not None)
 
 
 @contextmanager
@@ -113,29 +120,27 @@ def console_toml(
     *,
     url: str,
     credentials_file: str,
+    tls: Mapping[str, str] | None = None,
     targets: Mapping[str, str] | None = None,
     passphrase_command: Sequence[str] = (),
 ) -> bytes:
-    """A new console.toml; what stands in it may come from an invitation, and stays a text whatever it holds."""
-    words = ", ".join(map(_quoted, passphrase_command))
+    """A new console.toml; what stands in it may come from an invitation, and stays a text whatever it holds.
+
+    `tls` is what the table [broker] says of certificates.
+    """
+    words = ", ".join(map(quoted, passphrase_command))
     text = _CONSOLE.format(
-        url=_quoted(url),
-        credentials=_quoted(credentials_file),
+        link=link_table(url=url, credentials=credentials_file, **(tls or {})),
         key=SIGNING_KEY,
         sealing_key=SEALING_KEY,
         passphrase_command=f"passphrase_command = [{words}]\n" if words else "",
     )
-    lines = [f"{_quoted(name)} = {_quoted(condition)}\n" for name, condition in (targets or {}).items()]
+    lines = [f"{quoted(name)} = {quoted(condition)}\n" for name, condition in (targets or {}).items()]
     return (text + "".join(lines)).encode()
 
 
-def _quoted(text: str) -> str:
-    """A basic string of TOML, which is JSON's, but for one control character and for what lies beyond 16 bits."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _fill(folder: Path, *, url: str, port: int, passphrase: str | None, passphrase_command: Sequence[str]) -> str:
-    """Everything that a deployment holds; returns the investigator's fingerprint."""
+def _fill(folder: Path, *, passphrase: str | None) -> str:
+    """Keys, keyring, ACL and people; returns the investigator's fingerprint."""
     person, host = _person(), socket.gethostname()
     own = make_own_keys(folder, person, f"{person}@{host}", passphrase)
     fingerprint = own.fingerprint
@@ -143,18 +148,25 @@ def _fill(folder: Path, *, url: str, port: int, passphrase: str | None, passphra
     write_private(folder / KEYRING / f"{fingerprint}.asc", own.public.encode())
     acl = {"default": {"minimumweight": 1, "investigators": {person: {"fingerprint": fingerprint, "weight": 1}}}}
     write_private(folder / ACL, orjson.dumps(acl, option=orjson.OPT_INDENT_2) + b"\n")
-    operator.create(folder / BROKER_FOLDER, now_s=int(time.time()))
-    files = {scope: f"{BROKER_FOLDER}/{scope}.creds" for scope in operator.USERS}
-    console = console_toml(url=url, credentials_file=files[Scope.INVESTIGATOR], passphrase_command=passphrase_command)
-    write_private(folder / CONSOLE_FILE, console)
-    write_private(
-        folder / AGENT_FILE,
-        _AGENT.format(url=url, credentials=files[Scope.ENROL], keyring=KEYRING, acl=ACL).encode(),
-    )
-    gateway = _GATEWAY.format(url=url, credentials=files[Scope.GATEWAY], keyring=KEYRING, acl=ACL)
-    write_private(folder / GATEWAY_FILE, gateway.encode())
-    write_private(folder / BROKER_FILE, _BROKER.format(port=port, store=BROKER_FOLDER).encode())
     return fingerprint
+
+
+def _fill_configuration(folder: Path, network: Network, *, port: int, passphrase_command: Sequence[str]) -> None:
+    """The broker's users and certificates, and the three configuration files."""
+    operator.create(folder / BROKER_FOLDER, now_s=int(time.time()))
+    make_certificates(folder / BROKER_FOLDER, network, now_s=time.time())
+    files = {scope: f"{BROKER_FOLDER}/{scope}.creds" for scope in operator.USERS}
+    url, tls = network.url(port), links_of(network, str(BROKER_FOLDER))
+    console = console_toml(
+        url=url, credentials_file=files[Scope.INVESTIGATOR], tls=tls, passphrase_command=passphrase_command
+    )
+    write_private(folder / CONSOLE_FILE, console)
+    link = link_table(url=url, credentials=files[Scope.ENROL], **tls)
+    write_private(folder / AGENT_FILE, _AGENT.format(link=link, keyring=KEYRING, acl=ACL).encode())
+    link = link_table(url=url, credentials=files[Scope.GATEWAY], **tls)
+    write_private(folder / GATEWAY_FILE, _GATEWAY.format(link=link, keyring=KEYRING, acl=ACL).encode())
+    broker = _BROKER.format(host=network.listens_on, port=port, store=BROKER_FOLDER) + tls_table(network)
+    write_private(folder / BROKER_FILE, broker.encode())
 
 
 _CONSOLE: Final = """\
@@ -162,10 +174,7 @@ _CONSOLE: Final = """\
 store = "console.sqlite"            # what was asked, and every answer as received
 sealing_key = "{sealing_key}"   # results are sealed to it: nobody else reads them
 {passphrase_command}
-[broker]
-url = {url}
-credentials = {credentials}
-
+{link}
 [signer]
 key = "{key}"       # or: gpg = "FULL FINGERPRINT", for a key that gpg holds
 
@@ -174,8 +183,8 @@ key = "{key}"       # or: gpg = "FULL FINGERPRINT", for a key that gpg holds
 """
 
 _AGENT: Final = """\
-# What an agent needs, on every host: copy this file with the keyring, the ACL and the credentials that it names.
-# Those credentials let a host ask for some of its own, and do nothing else.
+# What an agent needs, on every host: copy this file with the keyring, the ACL and the files of [broker] that it names.
+# The credentials among them let a host ask for some of its own, and do nothing else.
 keyring = "{keyring}"               # whose signatures count
 acl = "{acl}"                  # and with which weight
 # name = "db-1.example.net"         # this host's name if not given
@@ -185,10 +194,7 @@ module_memory_bytes = 1073741824    # and one that needs more
 module_niceness = 19                # 0 to 19: lower answers sooner on a busy host, and disturbs it more
 # extraprivacymode = true           # results name no file, person, peer or host of this one: `masked` stands there
 
-[broker]
-url = "{url}"
-credentials = "{credentials}"
-
+{link}
 # Modules that run all the time, and raise alerts: `investigator alerts`. None runs without its table here.
 # [modules.fswatch]                 # what changes in files: of MIG's paths, or of these
 # paths = ["/etc/passwd", "/usr/bin", "recursive:/etc"]
@@ -205,14 +211,11 @@ acl = "{acl}"
 requests_at_a_time = 32
 request_life_s = 3600               # a request is answered for so long at most
 
-[broker]
-url = "{url}"
-credentials = "{credentials}"
-"""
+{link}"""
 
 _BROKER: Final = """\
 # The embedded broker. On a cluster of your own, none of this is used.
-host = "127.0.0.1"
+host = "{host}"
 port = {port}
 store = "{store}"
 credentials = "{store}/services.creds"

@@ -15,8 +15,11 @@ from typing import Annotated, Final, Literal
 import msgspec
 import orjson
 
+from investigator.broker.certificates import CA, CLIENT, CLIENT_KEY, make_client
+from investigator.broker.certificates import MAX_CERTIFICATE_BYTES as MAX_CERTIFICATE_FILE_BYTES
 from investigator.broker.credentials import Credentials
 from investigator.broker.operator import add_person, check_person
+from investigator.broker.tls import ClientTls
 from investigator.config import CONSOLE_FILE, load_broker, load_console, read_file
 from investigator.console.deployment import (
     BROKER_FOLDER,
@@ -57,6 +60,11 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     acl: str
     people: dict[str, Person]
     targets: dict[str, str]
+    ca: str = ""
+    """The authority of the broker's certificate; empty: it speaks plain text, on its own machine."""
+    certificate: str = ""
+    """With `key`, for a broker that asks for one."""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +93,12 @@ def invite(home: Path, name: str, file: Path, *, url: str) -> str:
         for path in sorted(rules.keyring_folder.iterdir())
         if path.name.endswith(SUFFIXES) and not path.name.startswith(".")
     }
-    credentials = add_person(load_broker(home).store, name, now_s=int(time.time()))
+    broker = load_broker(home)
+    certificate, key = b"", b""
+    if broker.tls is not None and broker.tls.verify:
+        certificate, key = make_client(broker.store, name, now_s=time.time())
+    ca = read_file(console.broker.ca, max_bytes=MAX_CERTIFICATE_FILE_BYTES) if console.broker.ca is not None else b""
+    credentials = add_person(broker.store, name, now_s=int(time.time()))
     invitation = Invitation(
         type="invitation",
         name=name,
@@ -96,6 +109,9 @@ def invite(home: Path, name: str, file: Path, *, url: str) -> str:
         acl=read_file(rules.acl_file, max_bytes=MAX_ACL_BYTES).decode(),
         people=read_people(console.people),
         targets=console.targets,
+        ca=ca.decode("ascii", "replace"),
+        certificate=certificate.decode(),
+        key=key.decode(),
     )
     write_new(file, orjson.dumps(msgspec.to_builtins(invitation), option=orjson.OPT_INDENT_2) + b"\n", mode=PRIVATE)
     return invitation.url
@@ -146,8 +162,24 @@ def join(
         toml = console_toml(
             url=invitation.url,
             credentials_file=str(place),
+            tls=_write_certificates(folder, invitation),
             targets=invitation.targets,
             passphrase_command=passphrase_command,
         )
         write_private(folder / CONSOLE_FILE, toml)
     return Joined(name, own, tuple(one.fingerprint for one in keyring.certificates(0)))
+
+
+def _write_certificates(folder: Path, invitation: Invitation) -> dict[str, str]:
+    """The files that came for TLS, and what the table [broker] says of them."""
+    texts = {"ca": invitation.ca, "certificate": invitation.certificate, "key": invitation.key}
+    places = {"ca": CA, "certificate": CLIENT, "key": CLIENT_KEY}
+    named = {}
+    for what, text in texts.items():
+        if text:
+            place = BROKER_FOLDER / places[what]
+            write_private(folder / place, text.encode())
+            named[what] = str(place)
+    if named:
+        ClientTls(**{what: folder / place for what, place in named.items()}).context()  # refuses what is none
+    return named
