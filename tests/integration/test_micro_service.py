@@ -104,11 +104,12 @@ async def test_beyond_its_limit_it_says_so_at_once_and_at_its_end_too(running, h
         await asyncio.Event().wait()
 
     async with serving(running, never, at_a_time=1) as (service, script):
+        await script.request("$SRV.PING", b"")
         first = hear()
         await script.subscribe("_INBOX.tick.first", first)
         await script.publish("mig.api.run", b"x", reply="_INBOX.tick.first")
         await begun.wait()
-        busy, _ = await replies(script, hear)
+        busy, _ = await replies(script, hear)  # a request that is over must not let the end forget one that is not
         await service.stop()
         await first.until(2)
         stopping, _ = await replies(script, hear, "b")

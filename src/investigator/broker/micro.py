@@ -142,6 +142,7 @@ class Service:
     _endpoints: list[_Endpoint] = field(default_factory=list)
     _open: dict[str, Exchange] = field(default_factory=dict)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _answering: int = 0
     _all_answered: asyncio.Event = field(default_factory=asyncio.Event)
     _started: str = field(
         default_factory=lambda: datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -168,7 +169,8 @@ class Service:
     async def stop(self, within_s: float = 5.0) -> None:
         """Take no more, and tell whoever is being answered that it is over."""
         self._stopping.set()
-        if self._open:
+        self._all_answered.clear()
+        if self._answering:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._all_answered.wait(), within_s)
 
@@ -182,24 +184,31 @@ class Service:
             exchange = Exchange(self.broker, message, f"{self.broker.inbox}.gone.{self.id}.{token}")
             began_ns = time.monotonic_ns()
             endpoint.requests += 1
-            with suppress(BrokerError):  # then there is nobody to tell
-                try:
-                    await self._answer(endpoint, exchange, token)
-                except InvestigatorError as error:
-                    await exchange.fail(error, self.failure(error))
-                except Exception:  # noqa: BLE001 - one request's defect must not end the others'
-                    _log.exception("a request to %s failed: a defect", endpoint.subject)
-                    defect = InvestigatorError("a defect of this service; its log has it")
-                    await exchange.fail(defect, self.failure(defect))
-                await exchange.end()
-            if not self._open:
-                self._all_answered.set()
+            self._answering += 1
+            try:
+                with suppress(BrokerError):  # then there is nobody to tell
+                    await self._answer_or_say_why(endpoint, exchange, token)
+            finally:
+                self._answering -= 1
+                if not self._answering:
+                    self._all_answered.set()
             endpoint.took_ns += time.monotonic_ns() - began_ns
             if exchange.problem:
                 endpoint.errors += 1
                 endpoint.last_error = exchange.problem
 
         return heard
+
+    async def _answer_or_say_why(self, endpoint: _Endpoint, exchange: Exchange, token: str) -> None:
+        try:
+            await self._answer(endpoint, exchange, token)
+        except InvestigatorError as error:
+            await exchange.fail(error, self.failure(error))
+        except Exception:  # noqa: BLE001 - one request's defect must not end the others'
+            _log.exception("a request to %s failed: a defect", endpoint.subject)
+            defect = InvestigatorError("a defect of this service; its log has it")
+            await exchange.fail(defect, self.failure(defect))
+        await exchange.end()
 
     async def _answer(self, endpoint: _Endpoint, exchange: Exchange, token: str) -> None:
         """Until it is answered, as long as any is, or until nobody listens."""

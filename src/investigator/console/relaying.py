@@ -16,14 +16,16 @@ from investigator.console.dispatch import Prepared
 from investigator.errors import BrokerError, InvestigatorError
 from investigator.protocol import api
 from investigator.protocol.action import Action
-from investigator.protocol.answer import MAX_PART_BYTES
+from investigator.protocol.answer import MAX_PART_BYTES, MAX_PARTS
 from investigator.protocol.piece import Piece
-from investigator.protocol.result import Outcome, State
+from investigator.protocol.result import MAX_PIECES, Outcome, State
 
 MAX_WAITING_BYTES: Final = 64 << 20
 """Of answers to one request that are not sent yet."""
 MAX_PAYLOAD_BYTES: Final = MAX_PART_BYTES + 8 * 1024
 """No agent of ours sends more at a time."""
+MAX_PAYLOADS: Final = MAX_PIECES + MAX_PARTS
+"""Of one agent: no honest one has more pieces, and parts of its outcome."""
 TALLY_EVERY_S: Final = 1.0
 
 
@@ -44,6 +46,7 @@ class Relaying:
         self._prepared = prepared
         self._id = prepared.action.id
         self._answered: set[str] = set()
+        self._payloads: Counter[str] = Counter()
         self._states: dict[str, str] = {}
         self._ready: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._waiting_bytes = 0
@@ -90,7 +93,8 @@ class Relaying:
 
     def payload(self, agent: str, name: str, payload: bytes) -> None:
         """One payload of an agent."""
-        if len(payload) > MAX_PAYLOAD_BYTES:
+        self._payloads[agent] += 1
+        if len(payload) > MAX_PAYLOAD_BYTES or self._payloads[agent] > MAX_PAYLOADS:
             self._dropped += 1
             return
         named, sealed = api.Named(id=agent, name=name), payload[:1] == b"\x01"
