@@ -184,7 +184,7 @@ def test_a_file_that_became_another_is_not_scanned(tmp_path: Path) -> None:
 def _report() -> Any:
     from investigator.modules.yara.report import Report
 
-    return Report(result_bytes=1 << 21)
+    return Report(Context())
 
 
 def _plan() -> Any:

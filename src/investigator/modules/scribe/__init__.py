@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from investigator.modules.durations import duration_text
+from investigator.modules.findings import Findings
 from investigator.modules.interface import MASK, Context, Spec
 from investigator.modules.notes import Notes
 from investigator.modules.packages import installed
@@ -71,15 +72,16 @@ class ScribeModule:
         ordered = [verdicts[test.test] for test in policy.tests]
         wanted = [one for one in ordered if one.master or not parameters.onlytrue]
         shown, left_out = within(wanted, context.result_bytes - _ROOM_BYTES)
+        form = {"humanoutput": parameters.humanoutput, "jsonoutput": parameters.jsonoutput}
+        findings = Findings(context, room_bytes=_ROOM_BYTES // 2, beside=form)  # all that is `within` fits
+        results = findings.slot("results")
+        for one in shown:
+            findings.add(results, one)
         errors = [*complaints(ordered), *(notes.texts() or ()), *left_out]
         return Result(
             foundanything=any(one.master for one in ordered),
             success=True,
-            elements={
-                "results": shown or None,
-                "humanoutput": parameters.humanoutput,
-                "jsonoutput": parameters.jsonoutput,
-            },
+            elements=findings.rest(),
             statistics={"execruntime": duration_text(time.monotonic_ns() - started_ns)},
             errors=errors or None,
         )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from investigator.modules.notes import WARNING
 from investigator.protocol.codec import one_line
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 MAX_ERRORS: Final = 1000
 _MAX_CHARACTERS: Final = 10_000
-_WARNING: Final = "warning: "
 
 
 def verdict_json(verdict: Verdict) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def within(verdicts: Sequence[Verdict], room_bytes: int) -> tuple[list[dict[str,
         kept.add(place)
     more = len(shown) - len(kept)
     return [shown[at] for at in sorted(kept)], [
-        f"{_WARNING}{more} test results are more than a result can hold; they are not returned"
+        f"{WARNING}{more} test results are more than a result can hold; they are not returned"
     ]
 
 
@@ -77,7 +77,7 @@ def result_lines(result: Mapping[str, Any], *, everything: bool) -> Iterator[str
         for line in show(one):
             yield _plain(line)
     for text in result.get("errors") or ():
-        if everything or text.startswith(_WARNING):
+        if everything or text.startswith(WARNING):
             yield _plain(text)
     statistics = result.get("statistics")
     if everything and statistics:

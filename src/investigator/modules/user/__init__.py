@@ -84,9 +84,7 @@ class UserModule:
         checks, notes = make_checks(parameters), Notes()
         left_s = context.deadline_s - time.monotonic()
         host = read_host(self._root, notes, deadline_s=context.deadline_s - min(MARGIN_S, max(left_s, 0.0) / 10))
-        report = Report(
-            notes, result_bytes=context.result_bytes, limit=parameters.options.matchlimit, began_ns=began_ns
-        )
+        report = Report(notes, context, limit=parameters.options.matchlimit, began_ns=began_ns)
         judge = all if parameters.options.matchall else any
         for person in host.people:
             if judge(check.holds(person, context.now) for check in checks):
