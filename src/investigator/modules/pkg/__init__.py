@@ -12,12 +12,12 @@ from investigator.modules.notes import WARNING
 from investigator.modules.packages import installed
 from investigator.modules.pkg.parameters import Parameters, PkgFlags, make_matcher, parameters_of_flags
 from investigator.modules.pkg.report import package_json, result_lines
+from investigator.modules.processes.crew import end_before
 from investigator.protocol.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_MARGIN_S: Final = 1.0
 _ROOM_BYTES: Final = 64 << 10
 """Of a result, what is left for all but the packages."""
 
@@ -59,7 +59,7 @@ class PkgModule:
         """Read every database that there is; a failure if there is none that could be read."""
         started_ns = time.monotonic_ns()
         pick = make_matcher(parameters)
-        inventory = installed(deadline_s=context.deadline_s - _MARGIN_S)
+        inventory = installed(deadline_s=end_before(context.deadline_s))
         wanted, errors = pick(inventory.packages), list(inventory.errors)
         findings = Findings(context, room_bytes=_ROOM_BYTES)
         found = findings.slot("packages")
