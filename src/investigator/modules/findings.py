@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from investigator.modules.interface import Context
 
+_NAMES_BYTES: Final = 8 << 10
+"""What the names of all lists may take in the first piece."""
 _NEVER: Final = float("inf")
 
 
@@ -42,7 +44,9 @@ class Findings:
         """`room_bytes` of the result are for all but the findings; `beside` are members that elements have besides."""
         self._hand_over = context.hand_over
         self._left = max(context.result_bytes - room_bytes, 0)
-        self._until_piece: float = PIECE_BYTES
+        self._until_piece: float = PIECE_BYTES - _NAMES_BYTES
+        """Bytes that still fit into the present piece."""
+        self._names_bytes = 0
         self._beside = dict(beside or {})
         self._slots: list[Slot] = []
         self._any_sent = False
@@ -54,6 +58,7 @@ class Findings:
         """
         slot = Slot(path, nothing, order)
         self._slots.append(slot)
+        self._names_bytes += slot.head_bytes
         return slot
 
     def add(self, slot: Slot, element: Any, *, size: int | None = None) -> bool:
@@ -93,14 +98,15 @@ class Findings:
         self._until_piece = PIECE_BYTES if taken else _NEVER
 
     def _send(self, count: int) -> bool:
-        """Hand over the first of what waits; the first piece names every list, so that they keep their order."""
+        """Hand over the first of what waits; the first piece names every list, so that they keep their order, if they are few."""
+        names_all = not self._any_sent and self._names_bytes <= _NAMES_BYTES
         elements: dict[str, Any] = {}
         some: list[tuple[Slot, list[Any]]] = []
         for slot in self._slots:
             _sort(slot)
             first = slot.waiting[:count]
             count -= len(first)
-            if first or not self._any_sent:
+            if first or names_all:
                 _put(elements, slot.path, first, None)
                 some.append((slot, first))
         if not self._hand_over(elements | self._beside):

@@ -250,7 +250,19 @@ def test_what_masking_makes_too_large_is_handed_over_in_halves() -> None:
     slot = findings.slot("found")
     for number in range(3 * PIECE_BYTES // 1000):
         findings.add(slot, f"{number:0990}")
-    assert len(taker.pieces) == 4
+    assert len(taker.pieces) == 6
     assert whole_of([*taker.pieces, findings.rest()])["found"] == [
         f"{number:0990}" for number in range(3 * PIECE_BYTES // 1000)
     ]
+
+
+def test_many_lists_are_no_reason_to_keep_everything() -> None:
+    taker = Taker()
+    findings = Findings(Context(hand_over=taker), room_bytes=0)
+    slots = [findings.slot("a-kind", f"{number:0100}") for number in range(5000)]
+    for slot in slots[-3000:]:
+        assert findings.add(slot, "x" * 100)
+    assert len(taker.pieces) >= 2
+    together = whole_of([*taker.pieces, findings.rest()])["a-kind"]
+    assert len(together) == 5000
+    assert [name for name, found in together.items() if found] == [f"{number:0100}" for number in range(2000, 5000)]
