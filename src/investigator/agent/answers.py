@@ -97,7 +97,11 @@ class Answers:
         """
         identity = self._state.identity
         payloads = pack(piece, identity, action=action, digest=digest, sealto=sealto)
-        self._state.outbox.add(result_subject(action, identity.id), payloads)
+        self._state.outbox.add(
+            result_subject(action, identity.id),
+            payloads,
+            also=lambda: self._state.ledger.count_piece(digest, *piece.place),  # killed next, it can still say how many
+        )
         self._posted()
 
     def may_refuse(self, refusal: Refusal, action: str) -> bool:

@@ -11,7 +11,7 @@ from investigator.errors import DeploymentError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 _SCHEMA: Final = "CREATE TABLE IF NOT EXISTS {} (id TEXT PRIMARY KEY, subject TEXT NOT NULL, payload BLOB NOT NULL)"
 _WHAT: Final = "the outbox"
@@ -50,8 +50,8 @@ class Outbox:
         with database_errors(_WHAT):
             database.execute(_SCHEMA.format(table))
 
-    def add(self, subject: str, payloads: Iterable[bytes]) -> None:
-        """Keep payloads for this subject, all or none; on return they are on the disk.
+    def add(self, subject: str, payloads: Iterable[bytes], *, also: Callable[[], None] = lambda: None) -> None:
+        """Keep payloads for this subject, all or none; on return they are on the disk, with what `also` writes there.
 
         They are taken one at a time: a large answer is in memory once.
 
@@ -72,6 +72,7 @@ class Outbox:
                     f"INSERT OR IGNORE INTO {self._table} VALUES (?, ?, ?)",  # noqa: S608 - the table is ours
                     (hashlib.sha256(payload).hexdigest(), subject, payload),
                 )
+            also()
 
     def pending(self, *, at_most: int = 64, passing_over: Collection[str] = ()) -> list[Letter]:
         """The oldest letters, without those for the subjects that are passed over.

@@ -16,7 +16,7 @@ from investigator.errors import BadInput, Incomplete
 if TYPE_CHECKING:
     from investigator.broker.connection import Broker
     from investigator.config import ConsoleConfig
-    from investigator.console.audience import Summary
+    from investigator.console.audience import Shown, Summary
     from investigator.console.cancelling import Cancelling
     from investigator.console.passphrase import Passphrase
     from investigator.console.render import Output as Form
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from investigator.console.store import Store
     from investigator.protocol.action import Action
     from investigator.protocol.piece import Piece
-    from investigator.protocol.result import Outcome, State
+    from investigator.protocol.result import Outcome
 
 INTERRUPTED = 130
 
@@ -188,7 +188,15 @@ class _Lines:
         """What was found is for whoever asked."""
         return False
 
-    def outcome(self, agent: str, name: str, state: State, outcome: Outcome | None) -> None:  # noqa: ARG002
+    def outcome(
+        self,
+        agent: str,  # noqa: ARG002
+        name: str,
+        state: Shown,
+        outcome: Outcome | None,
+        *,
+        unfinished: bool = False,  # noqa: ARG002 - what was found is for whoever asked
+    ) -> None:
         from investigator.console.render_parts import why
         from investigator.printable import printable
 

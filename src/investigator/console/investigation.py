@@ -8,6 +8,8 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+import msgspec
+
 from investigator.broker.connection import Broker
 from investigator.console.audience import Audience, Summary
 from investigator.console.collect import Collection, awaited
@@ -18,6 +20,7 @@ from investigator.console.inventory import Host, load_inventory
 from investigator.console.store import Store
 from investigator.errors import BrokerError
 from investigator.protocol.action import utc
+from investigator.protocol.piece import Piece
 from investigator.protocol.result import Outcome
 from investigator.protocol.tally import count
 
@@ -43,6 +46,12 @@ async def investigate(
     for line in forewarnings(targeted, prepared.action):
         audience.warn(line)
     expected = awaited(targeted, utc(time.time()))
+
+    def show_piece(agent: str, name: str, piece: Piece) -> bool:
+        expected.add(agent)  # who was not there, and has begun to answer, is awaited like the others
+        return audience.piece(agent, name, piece)
+
+    collection.on_piece = show_piece
     await store.keep_action(prepared.action.id, prepared.action.name, prepared.envelope, published_s=time.time())
     await collection.listen()
     await publish(prepared, broker, now_s=time.time())
@@ -102,7 +111,6 @@ async def _open(
         private_key=private_key,
         on_outcome=tell,
         on_warning=audience.warn,
-        on_piece=audience.piece,
     )
     return targeted, collection
 
@@ -125,13 +133,20 @@ def _close(
     collection: Collection, audience: Audience, *, working: set[str], elapsed_s: float, interrupted: bool
 ) -> Summary:
     """Tell the agents that said nothing, or nothing final, and sum up; those that still work have no state yet."""
-    states = collection.states()
+    states, tally = collection.states(), collection.tally
     for agent in sorted(states, key=lambda agent: (collection.name_of(agent), agent)):
-        if agent not in working and not collection.tally.is_final(agent):
-            outcome, lacks = collection.unshown(agent), len(collection.tally.missing(agent))
-            audience.outcome(agent, collection.name_of(agent), states[agent], outcome)
-            if lacks:
-                audience.warn(f"{collection.name_of(agent)}: {lacks} pieces of its findings did not arrive")
+        if tally.is_final(agent):
+            continue
+        name, outcome, lacks = collection.name_of(agent), collection.unshown(agent), len(tally.missing(agent))
+        unfinished = lacks > 0 or (outcome is not None and agent not in tally.outcomes)
+        if agent not in working:
+            audience.outcome(agent, name, states[agent], outcome, unfinished=unfinished)
+        elif outcome is not None and unfinished:
+            if agent not in tally.outcomes:
+                outcome = msgspec.structs.replace(outcome, reason="it began to answer, and had not ended yet")
+            audience.outcome(agent, name, "working", outcome, unfinished=True)
+        if lacks:
+            audience.warn(f"{name}: {lacks} pieces of its findings did not arrive")
     summary = Summary(
         action=collection.action.id,
         targeted=len(states),
