@@ -86,7 +86,8 @@ def _characters(text: bytes) -> int:
     return len(text.decode("utf-8", "ignore"))
 
 
-def test_a_small_search_stays_with_re2() -> None:
+def test_a_small_search_stays_with_re2(monkeypatch: Any) -> None:
+    monkeypatch.setattr(prefilters, "price_s", lambda program_size: 60.0)
     chosen = line_prefilter("needle")
     assert isinstance(chosen, TwoStagePrefilter)
     block = b"hay\n" * 100
@@ -97,8 +98,7 @@ def test_a_small_search_stays_with_re2() -> None:
 
 @pytest.mark.skipif(library() is None, reason="no Hyperscan here")
 def test_a_large_search_brings_hyperscan_in_and_finds_the_same(monkeypatch: Any) -> None:
-    monkeypatch.setattr(prefilters, "LOAD_S", 0.0)
-    monkeypatch.setattr(prefilters, "COMPILE_S_PER_INSTRUCTION", 0.0)
+    monkeypatch.setattr(prefilters, "price_s", lambda program_size: 0.0)
     chosen = line_prefilter("^needle")
     assert isinstance(chosen, TwoStagePrefilter)
     block = b"hay needle\n" * 1000 + b"needle\n"

@@ -24,6 +24,10 @@ MAX_PROGRAM_UNREPEATED: Final = 6000
 MAX_CHARACTERS: Final = 15_000
 """Hyperscan refuses more than 16,000."""
 
+_LOAD_S: Final = 0.006
+_COMPILE_S: Final = 0.000_5
+_COMPILE_S_PER_INSTRUCTION: Final = 0.000_02
+
 _LITERAL_BYTE: Final = re.compile(r"\[\\x([0-9a-f]{2})\]")
 _REPEAT: Final = re.compile(r"[*+{]")
 
@@ -40,6 +44,12 @@ def compile_filter(rewritten: Superset, program_size: int) -> Database | None:
         return None
     found = library()
     return None if found is None else found.compile(pattern.encode("ascii"))
+
+
+def price_s(program_size: int) -> float:
+    """About how long `compile_filter` takes for such a pattern, with loading the library where that was not done yet."""
+    is_loaded = library.cache_info().currsize > 0
+    return (0.0 if is_loaded else _LOAD_S) + _COMPILE_S + _COMPILE_S_PER_INSTRUCTION * program_size
 
 
 def _shortest(byte: re.Match[str]) -> str:

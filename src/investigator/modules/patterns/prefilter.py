@@ -14,13 +14,10 @@ import threading
 import time
 from typing import Any, Final, Protocol
 
-from investigator.modules.patterns.hyper import compile_filter
+from investigator.modules.patterns.hyper import compile_filter, price_s
 from investigator.modules.patterns.libhs import Database
 from investigator.modules.patterns.superset import Superset, compile_superset, superset, without_start
 
-LOAD_S: Final = 0.004
-"""About what the first pattern costs: the library, its tables, a scratch space."""
-COMPILE_S_PER_INSTRUCTION: Final = 0.000_02
 MIN_BLOCK_BYTES: Final = 256
 """Below, a call to Hyperscan costs more than RE2's search."""
 
@@ -69,7 +66,7 @@ class TwoStagePrefilter:
         self._slow = slow
         self._source = (rewritten, program_size)
         self._has_start = "(?:^)" in rewritten.pattern
-        self._left_s = LOAD_S + COMPILE_S_PER_INSTRUCTION * program_size
+        self._left_s = price_s(program_size)
         self._compiling = threading.Lock()
         self._fast: Database | None = None
 
