@@ -25,7 +25,7 @@ import resource, sys, time
 import msgspec, orjson
 from investigator.modules.file import MODULE
 from investigator.modules.interface import Context, load_parameters
-from investigator.modules.patterns.libhs import library
+from investigator.modules.patterns.hyper import library
 library()
 parameters = load_parameters(MODULE, orjson.loads(sys.argv[1]))
 started = time.perf_counter()

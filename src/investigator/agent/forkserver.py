@@ -28,7 +28,7 @@ from investigator.agent.channel import Kind, Record, receive_record, send_record
 from investigator.agent.limits import adopt_orphans, gain_no_privileges
 from investigator.modules import MODULES, get_module
 from investigator.modules.interface import shape_of
-from investigator.modules.patterns.libhs import library
+from investigator.modules.patterns.hyper import library
 
 WATCH_S: Final = 1.0
 """How often a worker's processes are counted, from this age on; most operations are over before."""

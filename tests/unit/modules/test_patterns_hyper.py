@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from investigator.errors import BadRegex
 from investigator.modules.file.content import LinePattern
 from investigator.modules.patterns import libhs
-from investigator.modules.patterns.hyper import compile_filter
-from investigator.modules.patterns.libhs import Database, library
+from investigator.modules.patterns.hyper import compile_filter, library
+from investigator.modules.patterns.libhs import Database
 from investigator.modules.patterns.superset import compile_superset, superset
 from pattern_texts import FILLERS, PATTERNS, TEXTS, drawn_block, drawn_pattern, parsed
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from investigator.errors import BadRegex
 from investigator.modules.file.content import LinePattern
 from investigator.modules.patterns import prefilter as prefilters
-from investigator.modules.patterns.libhs import library
+from investigator.modules.patterns.hyper import library
 from investigator.modules.patterns.prefilter import TwoStagePrefilter, line_prefilter, raw_prefilter
 from investigator.protocol.regex import compile_regex, tolerant
 from pattern_texts import FILLERS, PATTERNS, TEXTS

@@ -10,11 +10,11 @@ repetitions do that, and RE2's program, which spells them out, tells their size 
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from investigator.modules.patterns.libhs import Database, library
-
 if TYPE_CHECKING:
+    from investigator.modules.patterns.libhs import Database, Library
     from investigator.modules.patterns.superset import Superset
 
 MAX_PROGRAM: Final = 450
@@ -30,6 +30,14 @@ _COMPILE_S_PER_INSTRUCTION: Final = 0.000_02
 
 _LITERAL_BYTE: Final = re.compile(r"\[\\x([0-9a-f]{2})\]")
 _REPEAT: Final = re.compile(r"[*+{]")
+
+
+@cache
+def library() -> Library | None:
+    """See `libhs.load`; once, and not before it is needed."""
+    from investigator.modules.patterns.libhs import load
+
+    return load()
 
 
 def compile_filter(rewritten: Superset, program_size: int) -> Database | None:

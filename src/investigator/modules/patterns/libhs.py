@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import threading
 import weakref
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -126,8 +125,7 @@ def _declared(function: Any, *arguments: Any) -> Any:
     return function
 
 
-@cache
-def library() -> Library | None:
+def load() -> Library | None:
     """The library; None: it is not installed, another build than the proven one, or nothing for this processor."""
     try:
         spec = find_spec("hypergrep")  # looks where it is; runs nothing of it

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from investigator.modules.patterns.hyper import compile_filter, price_s
-from investigator.modules.patterns.libhs import Database
 from investigator.modules.patterns.superset import Superset, compile_superset, superset, without_start
+
+if TYPE_CHECKING:
+    from investigator.modules.patterns.libhs import Database
 
 MIN_BLOCK_BYTES: Final = 256
 """Below, a call to Hyperscan costs more than RE2's search."""
