@@ -57,6 +57,10 @@ class BadRegex(BadInput):
         self.pattern = pattern
         self.position = position
 
+    def at(self, where: str) -> BadRegex:
+        """The same, with the parameter's path in front."""
+        return BadRegex(f"{where}: {self}", pattern=self.pattern, position=self.position, hint=self.hint)
+
 
 class BadParameters(BadInput):
     """Parameters that a module does not take; the message starts with the parameter's path."""

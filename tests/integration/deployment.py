@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -19,7 +20,13 @@ import orjson
 
 from investigator.config import load_console
 from investigator.console.deployment import create_deployment
+from investigator.console.keys import load_sealing_key
+from investigator.console.link import console_link
+from investigator.errors import Refused
 from investigator.program import own_command
+from investigator.protocol.answer import Assembly, unpack
+from investigator.protocol.piece import Piece
+from investigator.protocol.subjects import ALL_RESULTS, RESULTS
 
 WITHIN_S = 45.0
 
@@ -64,6 +71,13 @@ class Process:
             self.lines.append(line)
             if text in line:
                 return line
+
+    def all_lines(self) -> list[str]:
+        """Everything that it printed, once it has ended."""
+        self.end()
+        self.lines += iter(self._queue.get, None)
+        self._queue.put(None)
+        return self.lines
 
     def signal(self, number: signal.Signals) -> None:
         self._child.send_signal(number)
@@ -177,6 +191,27 @@ def read_answer(code: int, stdout: bytes, stderr: bytes) -> Answer:
     assert len(by_name) == len(outcomes), f"an agent was told twice: {outcomes}"
     assert len(summaries) <= 1
     return Answer(code, by_name, summaries[0] if summaries else {}, stderr.decode())
+
+
+def pieces_told(deployment: Deployment) -> dict[str, list[Piece]]:
+    """The pieces that the stream has, by the action's id."""
+    return asyncio.run(_pieces_told(deployment))
+
+
+async def _pieces_told(deployment: Deployment) -> dict[str, list[Piece]]:
+    key = load_sealing_key(deployment.home / "secrets" / "sealing.pem", lambda: "")
+    told: dict[str, list[Piece]] = {}
+    async with console_link(load_console(deployment.home)) as broker:
+        async for stored in broker.read_stream(RESULTS, ALL_RESULTS):
+            _, _, action, agent = stored.subject.split(".")
+            try:
+                head, part = unpack(stored.data, action=action, agent=agent, private_key=key)
+            except Refused:
+                continue
+            piece = Assembly().add(head, part) if head.parts == 1 else None
+            if isinstance(piece, Piece):
+                told.setdefault(action, []).append(piece)
+    return told
 
 
 def is_running(pid: int) -> bool:

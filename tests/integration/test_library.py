@@ -16,7 +16,7 @@ import investigator
 from investigator import AgentOutcome, Investigator, Operation
 from investigator.config import load_console
 from investigator.console.asking import Asked
-from investigator.console.audience import Unmoved
+from investigator.console.audience import Shown, Unmoved
 from investigator.console.link import console_link
 from investigator.console.store import Store
 from investigator.errors import BadInput, BadTarget, BrokerError, DeploymentError
@@ -24,7 +24,7 @@ from investigator.modules import get_module
 from investigator.modules.file.parameters import Parameters
 from investigator.modules.interface import load_parameters
 from investigator.protocol.action import Action
-from investigator.protocol.result import Outcome, State
+from investigator.protocol.result import Outcome
 from investigator.protocol.subjects import ACTIONS, ALL_ACTIONS
 
 README = Path(__file__).parents[2] / "README.md"
@@ -203,12 +203,14 @@ class Watching(Unmoved):
     def __init__(self) -> None:
         super().__init__(print)
         self.begun = asyncio.Event()
-        self.told: list[tuple[State, str]] = []
+        self.told: list[tuple[Shown, str]] = []
 
     def started(self, action: Action, *, targeted: int, expected: int) -> None:
         self.begun.set()
 
-    def outcome(self, agent: str, name: str, state: State, outcome: Outcome | None) -> None:
+    def outcome(
+        self, agent: str, name: str, state: Shown, outcome: Outcome | None, *, unfinished: bool = False
+    ) -> None:
         self.told.append((state, outcome.code if outcome is not None else ""))
 
 

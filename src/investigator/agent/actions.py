@@ -211,7 +211,7 @@ class Actions:
     def report_unfinished(self) -> None:
         """Answer for what was running when the agent ended: it does not run again."""
         for left in self.answers.unfinished():
-            outcome = self.answers.outcome("failed", code="interrupted", reason="the agent ended while the action ran")
+            outcome = self._interrupted("ended", left.pieces)
             self._finish(outcome, left.action, left.digest, left.sealto)
 
     async def close(self) -> None:
@@ -334,7 +334,7 @@ class Actions:
         try:
             ran = await self._run_operations(running)
         except asyncio.CancelledError:
-            outcome = running.stopped_as or self._interrupted()
+            outcome = running.stopped_as or self._interrupted("was stopped", running.pieces)
         else:
             outcome = self._outcome_of(ran, started_s=running.started_s)
         self._ended(running, outcome)
@@ -346,10 +346,16 @@ class Actions:
     def _over(self, running: _Run, task: asyncio.Task[None]) -> None:
         self._running.pop(running.admitted.digest, None)
         if task.cancelled():  # before its first step: it could not answer for itself
-            self._ended(running, running.stopped_as or self._interrupted())
+            self._ended(running, running.stopped_as or self._interrupted("was stopped", running.pieces))
 
-    def _interrupted(self) -> Outcome:
-        return self.answers.outcome("failed", code="interrupted", reason="the agent was stopped while the action ran")
+    def _interrupted(self, how: str, pieces: list[int]) -> Outcome:
+        reason, sent = f"the agent {how} while the action ran", sum(pieces)
+        if sent:
+            reason += (
+                f"; {sent} {'piece' if sent == 1 else 'pieces'} of findings had been sent, what it found after is lost"
+            )
+        outcome = self.answers.outcome("failed", code="interrupted", reason=reason)
+        return msgspec.structs.replace(outcome, pieces=pieces) if sent else outcome
 
     def _ended(self, running: _Run, outcome: Outcome) -> None:
         action = running.admitted.action

@@ -162,11 +162,14 @@ class Answers:
             DeploymentError: the outbox, or the disk and then memory, is full.
         """
         identity = self._state.identity
+        subject = result_subject(action, identity.id)
         (payload,) = pack(piece, identity, action=action, digest=digest, sealto=sealto)
         try:
-            self._state.outbox.add(result_subject(action, identity.id), [payload])
+            with self._state.transaction():
+                self._state.outbox.add(subject, [payload])
+                self._state.ledger.count_piece(digest, *piece.place)  # killed next, the agent can still say how many
         except NotStored:
-            self._state.outbox.hold(result_subject(action, identity.id), [payload])
+            self._state.outbox.hold(subject, [payload])
         self._posted()
 
     def may_refuse(self, refusal: Refusal, action: str) -> bool:

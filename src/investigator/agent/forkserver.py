@@ -28,6 +28,7 @@ from investigator.agent.channel import Kind, Record, receive_record, send_record
 from investigator.agent.limits import adopt_orphans, gain_no_privileges
 from investigator.modules import MODULES, get_module
 from investigator.modules.interface import shape_of
+from investigator.modules.patterns.hyper import library
 
 WATCH_S: Final = 1.0
 """How often a worker's processes are counted, from this age on; most operations are over before."""
@@ -50,6 +51,7 @@ def main(arguments: list[str]) -> NoReturn:
     for name in MODULES:
         with contextlib.suppress(Exception):  # a module that cannot be loaded fails when it is asked for, alone
             shape_of(get_module(name).spec.parameters)
+    library()  # mapped once for all workers
     os.umask(0o077)
     adopt_orphans()
     gain_no_privileges()

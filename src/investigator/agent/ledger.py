@@ -5,7 +5,7 @@ Only admission enters the ledger: a refused copy, say with a signature cut off, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from investigator.agent.database import database_errors, transaction
@@ -25,6 +25,9 @@ CREATE TABLE IF NOT EXISTS admitted (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_action ON admitted (action);
 CREATE TABLE IF NOT EXISTS recalled (digest TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pieces (
+    digest TEXT NOT NULL, operation INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (digest, operation)
+) WITHOUT ROWID;
 """
 _WHAT: Final = "the ledger"
 KEEP_AFTER_EXPIRY_S: Final = 90 * 86_400
@@ -38,6 +41,8 @@ class Entered:
     digest: str
     action: str
     sealto: str | None
+    pieces: list[int] = field(default_factory=list)
+    """How many pieces of each operation's findings were in the outbox by then."""
 
 
 class Ledger:
@@ -67,6 +72,7 @@ class Ledger:
         self.recalled = Recalled(database)
         # never by this host's clock: one that is far ahead for a day would clear the way for replays
         self._execute("DELETE FROM admitted WHERE expires_s < ?", self.newest_signature_s - KEEP_AFTER_EXPIRY_S)
+        self._execute("DELETE FROM pieces WHERE digest NOT IN (SELECT digest FROM admitted WHERE state IS NULL)")
 
     def __contains__(self, digest: object) -> bool:
         """Whether an action with this digest was admitted before."""
@@ -100,20 +106,30 @@ class Ledger:
                 (admitted.signed_s,),
             )
 
+    def count_piece(self, digest: str, operation: int, number: int) -> None:
+        """Record that an operation, counted from 0, has handed over so many pieces; in the outbox's transaction for the last."""
+        self._execute("INSERT OR REPLACE INTO pieces VALUES (?, ?, ?)", digest, operation, number)
+
     def finish(self, digest: str, state: State) -> None:
         """Record how the run ended."""
-        self._execute("UPDATE admitted SET state = ? WHERE digest = ?", state, digest)
+        with transaction(self._database, _WHAT):
+            self._execute("UPDATE admitted SET state = ? WHERE digest = ?", state, digest)
+            self._execute("DELETE FROM pieces WHERE digest = ?", digest)
 
     def unfinished(self) -> list[Entered]:
         """What was running when the agent ended; none of it runs again."""
         rows = self._execute("SELECT digest, action, sealto FROM admitted WHERE state IS NULL")
-        return [Entered(*row) for row in rows]
+        return [Entered(digest, action, sealto, self._pieces(digest)) for digest, action, sealto in rows]
 
     def entered(self, action: str) -> Entered | None:
         """What was admitted under this id, the newest of several; None where nothing was."""
         query = "SELECT digest, action, sealto FROM admitted WHERE action = ? ORDER BY signed_s DESC LIMIT 1"
         rows = self._execute(query, action)
         return Entered(*rows[0]) if rows else None
+
+    def _pieces(self, digest: str) -> list[int]:
+        counts = dict(self._execute("SELECT operation, count FROM pieces WHERE digest = ?", digest))
+        return [counts.get(operation, 0) for operation in range(max(counts, default=-1) + 1)]
 
     def came_to(self, action: str, found: bool) -> bool:
         """Whether this action ran here and found something, or (with `found` false) ran and found nothing."""

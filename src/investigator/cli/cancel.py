@@ -17,11 +17,12 @@ from investigator.printable import printable
 
 if TYPE_CHECKING:
     from investigator.config import ConsoleConfig
+    from investigator.console.audience import Shown
     from investigator.console.cancelling import Cancelling
     from investigator.console.investigator import Investigator
     from investigator.console.render import Output as Form
     from investigator.console.stopping import Stopped
-    from investigator.protocol.result import Outcome, State
+    from investigator.protocol.result import Outcome
 
 INTERRUPTED = 130
 
@@ -160,8 +161,15 @@ class _Lines(Unmoved):
     def __init__(self) -> None:
         super().__init__(lambda text: print(f"warning: {printable(text)}", file=sys.stderr))
 
-    def outcome(self, agent: str, name: str, state: State, outcome: Outcome | None) -> None:  # noqa: ARG002
-        """One line."""
+    def outcome(
+        self,
+        agent: str,  # noqa: ARG002
+        name: str,
+        state: Shown,
+        outcome: Outcome | None,
+        *,
+        unfinished: bool = False,  # noqa: ARG002 - what was found is for whoever asked
+    ) -> None:
         from investigator.console.render_parts import why
 
         reason = why(outcome)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from investigator.protocol.action import Action
 from investigator.protocol.piece import Piece
 from investigator.protocol.result import Outcome, State
+
+Shown = State | Literal["working"]
+"""What an agent is shown as: its state, or that it had none yet when the investigation was cut short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,13 @@ class Audience(Protocol):
     def piece(self, agent: str, name: str, piece: Piece) -> bool:
         """Findings of an agent that is not final yet. True: they were shown, and its outcome comes without them."""
 
-    def outcome(self, agent: str, name: str, state: State, outcome: Outcome | None) -> None:
-        """An agent's final state; the outcome is None where it said nothing."""
+    def outcome(
+        self, agent: str, name: str, state: Shown, outcome: Outcome | None, *, unfinished: bool = False
+    ) -> None:
+        """An agent's final state; the outcome is None where it said nothing.
+
+        `unfinished`: some of its answer came, and not all of it. One that had no state yet is told only if some came.
+        """
 
     def progress(self, *, targeted: int, answered: int, found: int, failed: int, elapsed_s: float) -> None:
         """How it stands."""
@@ -63,7 +71,9 @@ class Unmoved:
         """Not shown: the outcome comes whole."""
         return False
 
-    def outcome(self, agent: str, name: str, state: State, outcome: Outcome | None) -> None:
+    def outcome(
+        self, agent: str, name: str, state: Shown, outcome: Outcome | None, *, unfinished: bool = False
+    ) -> None:
         """Not shown."""
 
     def progress(self, *, targeted: int, answered: int, found: int, failed: int, elapsed_s: float) -> None:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from investigator.console.audience import Audience, Summary, Unmoved
+from investigator.console.audience import Audience, Shown, Summary, Unmoved
 from investigator.console.dispatch import Prepared
 from investigator.errors import BadInput
 from investigator.protocol.action import Action
-from investigator.protocol.result import Outcome, Result, State
+from investigator.protocol.result import Outcome, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,15 @@ class AgentOutcome:
     """The agent's id, which its key proves."""
     name: str
     """What it calls itself."""
-    state: State
+    state: Shown
+    """`working` where it had none yet when the investigation was cut short, and some of its findings had come."""
     code: str = ""
     """Why it failed, timed out or refused: docs/protocol.md lists the codes. Empty where there is nothing to say."""
     reason: str = ""
     results: tuple[Result, ...] = ()
     """One for each operation that ran, in the action's order; none of an agent that said nothing."""
+    unfinished: bool = False
+    """Some of its answer came, and not all of it."""
 
 
 Follow = Callable[[Prepared, Audience, asyncio.Event], Awaitable[Summary]]
@@ -161,10 +164,12 @@ class _Told(Unmoved):
         """From now on agents work on it."""
         self.published = True
 
-    def outcome(self, agent: str, name: str, state: State, outcome: Outcome | None) -> None:
+    def outcome(
+        self, agent: str, name: str, state: Shown, outcome: Outcome | None, *, unfinished: bool = False
+    ) -> None:
         """Into the loop."""
-        said = outcome or Outcome(state=state, name=name)
-        self.outcomes.put_nowait(AgentOutcome(agent, name, state, said.code, said.reason, tuple(said.results)))
+        code, reason, results = (outcome.code, outcome.reason, outcome.results) if outcome is not None else ("", "", [])
+        self.outcomes.put_nowait(AgentOutcome(agent, name, state, code, reason, tuple(results), unfinished))
 
     def summary(self, summary: Summary) -> None:
         """It is over."""

@@ -10,6 +10,8 @@ import time
 from collections.abc import Coroutine
 from typing import Any, Final
 
+import msgspec
+
 from investigator.broker.connection import Broker
 from investigator.console.audience import Audience, Summary
 from investigator.console.collect import Collection, Relay, awaited, placed_for
@@ -23,6 +25,7 @@ from investigator.console.standing import Policy
 from investigator.console.store import Store, Targeted
 from investigator.errors import BadInput, BrokerError
 from investigator.protocol.action import utc
+from investigator.protocol.piece import Piece
 from investigator.protocol.result import Outcome
 from investigator.protocol.subjects import ACTIONS
 from investigator.protocol.tally import count
@@ -77,8 +80,14 @@ async def _follow(
         audience.warn(line)
     expected = awaited(targeted, utc(time.time()))
     asked_s = time.time()
-    await store.keep_action(prepared.action.id, prepared.action.name, prepared.envelope, published_s=asked_s)
+
+    def show_piece(agent: str, name: str, piece: Piece) -> bool:
+        expected.add(agent)  # who was not there, and has begun to answer, is awaited like the others
+        return audience.piece(agent, name, piece)
+
+    collection.on_piece = show_piece
     collection.on_broker_back = functools.partial(_publish_again, prepared, broker, collection, audience)
+    await store.keep_action(prepared.action.id, prepared.action.name, prepared.envelope, published_s=asked_s)
     await collection.listen()
     await store.keep_targeted(prepared.action.id, [Targeted(host.id, host.name) for host in targeted])
     collection.placed = placed_for(targeted, await publish(prepared, broker, now_s=asked_s))
@@ -151,7 +160,6 @@ async def _open(  # noqa: PLR0917 - what an open console consists of
         private_key=private_key,
         on_outcome=tell,
         on_warning=audience.warn,
-        on_piece=audience.piece,
         enrolled=fleet.enrolled,
     )
     return targeted, collection
@@ -199,15 +207,22 @@ def conclude(
 
     Nor have those whose answers are sealed to somebody else.
     """
-    states = collection.states()
-    sealed = collection.sealed - set(collection.tally.outcomes)
+    states, tally = collection.states(), collection.tally
+    sealed = collection.sealed - set(tally.outcomes)
     stateless = working | sealed
     for agent in sorted(states, key=lambda agent: (collection.name_of(agent), agent)):
-        if agent not in stateless and not collection.tally.is_final(agent):
-            audience.outcome(agent, collection.name_of(agent), states[agent], collection.unshown(agent))
-            lacks = collection.lacking(agent)
-            if lacks:
-                audience.warn(f"{collection.name_of(agent)}: {lacks}")
+        if tally.is_final(agent) or agent in sealed:
+            continue
+        name, outcome, lacks = collection.name_of(agent), collection.unshown(agent), collection.lacking(agent)
+        unfinished = bool(lacks) or (outcome is not None and agent not in tally.outcomes)
+        if agent not in working:
+            audience.outcome(agent, name, states[agent], outcome, unfinished=unfinished)
+        elif outcome is not None and unfinished:
+            if agent not in tally.outcomes:
+                outcome = msgspec.structs.replace(outcome, reason="it began to answer, and had not ended yet")
+            audience.outcome(agent, name, "working", outcome, unfinished=True)
+        if lacks:
+            audience.warn(f"{name}: {lacks}")
     withheld = collection.withheld()
     if withheld:
         audience.warn(_withheld(withheld))

@@ -11,14 +11,14 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from investigator.broker.micro import Exchange
-from investigator.console.audience import Summary
+from investigator.console.audience import Shown, Summary
 from investigator.console.dispatch import Prepared
 from investigator.errors import BrokerError, InvestigatorError
 from investigator.protocol import api
 from investigator.protocol.action import Action
 from investigator.protocol.answer import MAX_PART_BYTES, MAX_PARTS
 from investigator.protocol.piece import Piece
-from investigator.protocol.result import MAX_PIECES, Outcome, State
+from investigator.protocol.result import MAX_PIECES, Outcome
 
 MAX_WAITING_BYTES: Final = 64 << 20
 """Of answers to one request that are not sent yet."""
@@ -120,8 +120,18 @@ class Relaying:
         """Passed on already, as it came."""
         return False
 
-    def outcome(self, agent: str, name: str, state: State, outcome: Outcome | None) -> None:
-        """An agent is final, or is said to be silent."""
+    def outcome(
+        self,
+        agent: str,
+        name: str,
+        state: Shown,
+        outcome: Outcome | None,
+        *,
+        unfinished: bool = False,  # noqa: ARG002 - the audience's
+    ) -> None:
+        """An agent is final, or is said to be silent; what came of one that has no state was passed on."""
+        if state == "working":
+            return
         said = outcome or Outcome(state=state, name=name)
         named = api.Named(id=agent, name=name)
         self._change(

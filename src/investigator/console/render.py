@@ -5,12 +5,16 @@
     {"type":"outcome","action":ID,"agent":{"id":…,"name":…},"state":…,"code":…,"reason":…,"results":[…]}
     {"type":"summary","action":ID,"targeted":3,"states":{"found":2,"notfound":1},"elapsed_s":0.41}
 
-`state` is one of `protocol.tally.STATES`; `code` and `reason` are empty where there is nothing to say; `results` are
+`state` is one of `protocol.tally.STATES`, or `working`: see below; `code` and `reason` are empty where there is nothing to say; `results` are
 MIG's result JSON, one per operation that ran, and empty for an agent that said nothing. The summary also has
 `"working":N` where N agents had no state yet when it was cut short, `"interrupted":true` after Ctrl-C, and `"dropped":N`
 where N answers did not verify, and `"sealed":N` where N agents' answers are sealed to another key. `--output json` is one document of the same, written as it grows:
 
     {"type":"investigation","action":ID,"outcomes":[…],"summary":{…}}
+
+`"unfinished":true` stands in an outcome of which some came and not all: `results` are then what did. Its state is `working`
+where Ctrl-C, or a broker that went away, came first (it counts in `working`); `expired` where the agent never ended; else its
+own, and some of its findings did not arrive, which its `errors` name.
 
 Both hold every agent whatever `-show` says; that is for text and csv (`render_text`, `render_csv`).
 """

@@ -1,6 +1,7 @@
 """`--output csv` (RFC 4180, with a header): a row for each line that an agent has to show, in one physical line each.
 
 An agent without lines has one row without operation, module and line, so that whoever did not answer stands there too.
+`unfinished` is `yes` in the rows of an agent of whose answer not everything came, as in `render`.
 A text that a spreadsheet would take for a formula (`=`, `+`, `-`, `@` first) gets an apostrophe before it, since agents'
 names and findings are written by whoever has the host; control characters are written as escapes.
 """
@@ -11,13 +12,24 @@ import csv
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal, TextIO
 
-from investigator.console.audience import Summary
+from investigator.console.audience import Shown, Summary
 from investigator.console.render_parts import ModuleLines, Quiet, why
 from investigator.printable import printable
 from investigator.protocol.action import Action
-from investigator.protocol.result import Outcome, State
+from investigator.protocol.result import Outcome
 
-COLUMNS: Final = ("action", "agent_id", "agent_name", "state", "code", "reason", "operation", "module", "line")
+COLUMNS: Final = (
+    "action",
+    "agent_id",
+    "agent_name",
+    "state",
+    "code",
+    "reason",
+    "operation",
+    "module",
+    "line",
+    "unfinished",
+)
 _FORMULA: Final = ("=", "+", "-", "@")
 
 
@@ -37,16 +49,18 @@ class CsvRenderer(Quiet):
         self._action = action.id
         self.put(csv_text([COLUMNS]))
 
-    def outcome(self, agent: str, name: str, state: State, outcome: Outcome | None) -> None:
+    def outcome(
+        self, agent: str, name: str, state: Shown, outcome: Outcome | None, *, unfinished: bool = False
+    ) -> None:
         """The agent's rows."""
         answered = state in ("found", "notfound")
         if answered and self._show not in ("all", state):
             return
         code = outcome.code if outcome is not None else ""
         reason = "" if answered else why(outcome).removeprefix(code).removeprefix(": ")
-        head = (self._action, agent, name, state, code, reason)
-        rows = [(*head, *tail) for tail in self._tails(outcome)]
-        self.put(csv_text(rows or [(*head, "", "", "")]))
+        head, mark = (self._action, agent, name, state, code, reason), "yes" if unfinished else ""
+        rows = [(*head, *tail, mark) for tail in self._tails(outcome)]
+        self.put(csv_text(rows or [(*head, "", "", "", mark)]))
 
     def summary(self, summary: Summary) -> None:
         """Nothing more: the rows are all there is."""

@@ -6,10 +6,10 @@ from typing import Any, TextIO
 
 import msgspec
 
-from investigator.console.audience import Summary
+from investigator.console.audience import Shown, Summary
 from investigator.console.render_parts import Quiet, json_text
 from investigator.protocol.action import Action
-from investigator.protocol.result import Outcome, State
+from investigator.protocol.result import Outcome
 
 
 class JsonRenderer(Quiet):
@@ -27,9 +27,11 @@ class JsonRenderer(Quiet):
         if self._one_document:
             self.put(f'{{"type":"investigation","action":{self._text(action.id)},"outcomes":[\n')
 
-    def outcome(self, agent: str, name: str, state: State, outcome: Outcome | None) -> None:
+    def outcome(
+        self, agent: str, name: str, state: Shown, outcome: Outcome | None, *, unfinished: bool = False
+    ) -> None:
         """One object."""
-        document = {
+        document: dict[str, Any] = {
             "type": "outcome",
             "action": self._action,
             "agent": {"id": agent, "name": name},
@@ -38,6 +40,8 @@ class JsonRenderer(Quiet):
             "reason": outcome.reason if outcome is not None else "",
             "results": msgspec.to_builtins(outcome.results) if outcome is not None else [],
         }
+        if unfinished:
+            document["unfinished"] = True
         between = ",\n" if self._outcomes else ""
         self._outcomes += 1
         self.put(between + self._text(document) if self._one_document else self._text(document) + "\n")

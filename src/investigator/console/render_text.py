@@ -10,18 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TextIO
 
-from investigator.console.audience import Summary
+from investigator.console.audience import Shown, Summary
 from investigator.console.render_parts import ModuleLines, Quiet, why
 from investigator.printable import printable
 from investigator.protocol.action import Action
 from investigator.protocol.piece import Piece
-from investigator.protocol.result import Outcome, Result, State
+from investigator.protocol.result import Outcome, Result
 from investigator.protocol.tally import STATES
 
 MAX_NAMES: Final = 50
 """How many agents of one state and reason are named; `-show all` has a line for each."""
 _ANSWERED: Final = ("found", "notfound")
-_COLOURS: Final[dict[State, str]] = {
+_COLOURS: Final[dict[Shown, str]] = {
     "found": "32",
     "failed": "31",
     "timeout": "31",
@@ -29,7 +29,9 @@ _COLOURS: Final[dict[State, str]] = {
     "cancelled": "33",
     "expired": "33",
     "offline": "33",
+    "working": "33",
 }
+_WORKING: Final = "working"
 
 
 class TextRenderer(Quiet):
@@ -43,7 +45,7 @@ class TextRenderer(Quiet):
         self._lines = lines
         self._shown = 0
         self._fleet = True
-        self._others: dict[tuple[State, str], list[str]] = {}
+        self._others: dict[tuple[Shown, str], list[str]] = {}
         self._soft_errors = SoftErrors()
         self._coloured = stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
@@ -65,7 +67,15 @@ class TextRenderer(Quiet):
             self.put(f"{shown} {line}\n")
         return True
 
-    def outcome(self, agent: str, name: str, state: State, outcome: Outcome | None) -> None:  # noqa: ARG002
+    def outcome(
+        self,
+        agent: str,  # noqa: ARG002 - the protocol's
+        name: str,
+        state: Shown,
+        outcome: Outcome | None,
+        *,
+        unfinished: bool = False,  # noqa: ARG002 - its state or its errors say it
+    ) -> None:
         """An agent's lines, by `-show`; or a place among those that are named at the end."""
         shown = printable(name)
         if self._wants(state):
@@ -83,7 +93,7 @@ class TextRenderer(Quiet):
 
     def summary(self, summary: Summary) -> None:
         """Who did not answer and why, how many have results, and one line with the counts."""
-        for state in STATES:
+        for state in (*STATES, _WORKING):
             for (of, reason), names in sorted(self._others.items()):
                 if of == state:
                     self.say(self._colour(state, state) + f": {_named(names)}" + (f" ({reason})" if reason else ""))
@@ -93,10 +103,10 @@ class TextRenderer(Quiet):
         self.say(f"{self._shown} {agents} {self._show} results")
         self.say(self._counts(summary))
 
-    def _wants(self, state: State) -> bool:
+    def _wants(self, state: Shown) -> bool:
         return self._show in ("all", state)
 
-    def _results(self, name: str, state: State, outcome: Outcome) -> None:
+    def _results(self, name: str, state: Shown, outcome: Outcome) -> None:
         """Findings are shown even where another operation of the same agent failed."""
         everything = self._show != "found"
         if not everything and state in _ANSWERED:
@@ -123,7 +133,7 @@ class TextRenderer(Quiet):
             line += "; interrupted" + (", agents may still be running" if self._fleet else "")
         return line
 
-    def _colour(self, state: State, text: str) -> str:
+    def _colour(self, state: Shown, text: str) -> str:
         return f"\x1b[{_COLOURS[state]}m{text}\x1b[0m" if self._coloured and state in _COLOURS else text
 
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from investigator.console.audience import Audience, Summary
+    from investigator.console.audience import Audience, Shown, Summary
     from investigator.protocol.action import Action
     from investigator.protocol.piece import Piece
-    from investigator.protocol.result import Outcome, State
+    from investigator.protocol.result import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Told:
 
     agent: str
     name: str
-    state: State
+    state: Shown
     outcome: Outcome | None
     """None where it said nothing."""
 
@@ -63,7 +63,15 @@ class Outcomes:
         """Nothing: an outcome comes whole."""
         return False
 
-    def outcome(self, agent: str, name: str, state: State, outcome: Outcome | None) -> None:
+    def outcome(
+        self,
+        agent: str,
+        name: str,
+        state: Shown,
+        outcome: Outcome | None,
+        *,
+        unfinished: bool = False,  # noqa: ARG002 - the audience's
+    ) -> None:
         """The next item."""
         self._told.put_nowait(Told(agent, name, state, outcome))
 

@@ -94,7 +94,7 @@ class Context:
     hand_over: Callable[[Any], bool] = keep
     """Hand over findings at once, in the shape of `elements`, when there are `PIECE_BYTES` of them. True: they are on their
     way, and the result leaves them out; the reader appends lists and joins objects by key. False: keep them, and do not ask
-    again. They count for `result_bytes` all the same. For the module's own thread alone."""
+    again. They count for `result_bytes` all the same. For the module's own thread alone. `modules.findings` does all that."""
 
 
 P = TypeVar("P", bound=msgspec.Struct)

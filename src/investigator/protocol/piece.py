@@ -51,8 +51,8 @@ def missing(outcome: Outcome, places: Collection[Place]) -> list[Place]:
 def whole(outcome: Outcome, pieces: Mapping[Place, Piece], *, shown: Collection[Place] = ()) -> Outcome:
     """The outcome with the pieces' findings in its results, and in their errors which are missing.
 
-    More pieces than it speaks of count too: an agent that was killed does not know what it had sent. Those in `shown` are left
-    out, for whoever has seen them already.
+    More pieces than it speaks of count too: they are findings, whatever became of the rest. Those in `shown` are left out, for
+    whoever has seen them already.
     """
     if not pieces and not any(outcome.pieces):
         return outcome

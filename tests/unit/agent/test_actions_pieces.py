@@ -71,6 +71,29 @@ async def test_pieces_of_what_was_interrupted_are_counted_too(scene: Scene) -> N
     outcome = told(scene)[-1]
     assert isinstance(outcome, Outcome)
     assert (outcome.code, outcome.pieces) == ("interrupted", [1])
+    assert "was stopped" in outcome.reason
+    assert "; 1 piece of findings had been sent, what it found after is lost" in outcome.reason
+
+
+async def test_an_agent_that_was_killed_knows_how_many_pieces_it_had_sent(scene: Scene) -> None:
+    await asked(scene, b'["a"]', b'["b"]', modules=("ping", "hangs"))
+    scene.restarted().report_unfinished()  # the first is as good as killed: it says nothing any more
+    outcome = told(scene)[-1]
+    assert isinstance(outcome, Outcome)
+    assert (outcome.state, outcome.code, outcome.pieces) == ("failed", "interrupted", [0, 2])
+    assert "the agent ended while the action ran; 2 pieces of findings had been sent" in outcome.reason
+    assert scene.state.ledger.unfinished() == []
+    assert scene.state.outbox._database.execute("SELECT count(*) FROM pieces").fetchone() == (0,)
+
+
+async def test_a_piece_is_sent_and_counted_or_neither(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise DeploymentError("the disk is full")
+
+    monkeypatch.setattr(scene.state.ledger, "count_piece", full)
+    (outcome,) = await asked(scene, b'["a"]')
+    assert isinstance(outcome, Outcome)
+    assert (outcome.code, outcome.pieces) == ("outbox", [])
 
 
 async def test_without_pieces_the_outcome_is_as_it_was(scene: Scene) -> None:

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from investigator.console.collect import Collection
+from investigator.console.investigation import conclude
 from investigator.protocol.action import Action, Operation
 from investigator.protocol.answer import pack
 from investigator.protocol.identity import Identity
@@ -121,3 +123,45 @@ def test_a_part_that_never_comes_is_said_and_the_others_are_no_answer() -> None:
     assert [outcome.state for outcome in watched.outcomes] == ["found"]
     assert watched.collection.lacking(AGENT.id) == ""
     assert watched.warnings == []
+
+
+class Told:
+    """An audience that remembers."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[tuple[str, str, list[Any], bool]] = []
+        self.warnings: list[str] = []
+
+    def outcome(self, _agent: str, _name: str, state: str, outcome: Outcome, *, unfinished: bool = False) -> None:
+        found = [result.elements for result in outcome.results] if outcome else []
+        self.outcomes.append((state, outcome.reason if outcome else "", found, unfinished))
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def summary(self, _summary: Any) -> None:
+        """Not looked at."""
+
+
+@pytest.mark.parametrize(
+    ("heard", "cut_short", "told", "warned"),
+    [
+        ([], False, [("offline", "", [], False)], 0),
+        ([], True, [], 0),
+        ([piece(1)], False, [("expired", "it began to answer, and never ended", [[1]], True)], 0),
+        ([piece(1)], True, [("working", "it began to answer, and had not ended yet", [[1]], True)], 0),
+        ([piece(1), LAST], False, [("found", "", [[1, 4]], True)], 1),
+        ([piece(1), LAST], True, [("working", "", [[1, 4]], True)], 1),
+        ([piece(1), piece(2), piece(3), LAST], False, [], 0),
+    ],
+)
+def test_what_is_told_at_the_end_of_an_agent_that_is_not_final(
+    heard: list[Piece | Outcome], cut_short: bool, told: list[Any], warned: int
+) -> None:
+    watched, audience = Watched(), Told()
+    for one in heard:
+        watched.hear(one)
+    working = watched.collection.tally.waiting({AGENT.id}) if cut_short else set()
+    conclude(watched.collection, cast(Any, audience), working=working, elapsed_s=0, interrupted=cut_short)
+    assert audience.outcomes == told
+    assert len(audience.warnings) == warned

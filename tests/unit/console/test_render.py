@@ -60,6 +60,35 @@ NOTFOUND = Outcome(state="notfound", name="db", results=[miss()])
 REFUSED = Outcome(state="refused", name="mail", code="signature", reason="unknown signer 0123")
 
 
+BEGUN = Outcome(state="expired", name="web", reason="it began to answer, and had not ended yet", results=[hit()])
+
+
+@pytest.mark.parametrize("state", ["working", "expired", "found"])
+def test_an_answer_of_which_not_all_came_is_marked_and_holds_what_did(state: Any) -> None:
+    def told(output: Output, show: Show = "found") -> Shown:
+        shown = Shown(output, show)
+        shown.to.started(ACTION, targeted=2, expected=2)
+        shown.to.outcome("id-web", "web", state, BEGUN, unfinished=True)
+        shown.to.outcome("id-db", "db", "found", FOUND)
+        shown.to.summary(Summary(ACTION.id, 2, {"found": 1}, 0.4, working=1, interrupted=True))
+        return shown
+
+    web, db = json.loads(told("json").stdout.getvalue())["outcomes"]
+    assert (web["state"], web["unfinished"]) == (state, True)
+    assert web["results"][0]["elements"]["s1"][0]["file"] == "/etc/passwd"
+    assert "unfinished" not in db
+    rows = list(csv.DictReader(io.StringIO(told("csv").stdout.getvalue())))
+    assert [(row["state"], row["line"], row["unfinished"]) for row in rows] == [
+        (state, LINE, "yes"),
+        ("found", LINE, ""),
+    ]
+    text = told("text")
+    assert text.stdout.getvalue().splitlines() == [f"web {LINE}", f"db {LINE}"]
+    if state != "found":
+        assert f"{state}: web (it began to answer, and had not ended yet)" in text.stderr.getvalue()
+        assert f"web command did not succeed. status={state} (it began" in told("text", "all").stderr.getvalue()
+
+
 class Shown:
     """A renderer, and what it wrote."""
 
@@ -251,7 +280,7 @@ def test_csv_has_a_row_per_line_and_one_for_each_agent_without() -> None:
     assert [row["agent_name"] for row in rows] == ["web", "mail", "away"]
     assert rows[0] == {
         "action": ACTION.id, "agent_id": "id-web", "agent_name": "web", "state": "found", "code": "", "reason": "",
-        "operation": "1", "module": "file", "line": LINE,
+        "operation": "1", "module": "file", "line": LINE, "unfinished": "",
     }  # fmt: skip
     assert (rows[1]["code"], rows[1]["reason"], rows[1]["line"]) == ("signature", "unknown signer 0123", "")
     every = list(csv.DictReader(io.StringIO(Shown("csv", "all").all(*THREE).stdout.getvalue(), newline="")))

@@ -76,9 +76,10 @@ def test_fields_are_read_as_the_kernel_writes_them(kind: int, text: bytes, field
     assert event.data[field] == value
 
 
-def test_what_people_type_is_in_no_alert_unless_raw_is_asked_for() -> None:
+@pytest.mark.parametrize("raw", [False, True])
+def test_what_people_type_is_in_no_alert(raw: bool) -> None:
     typed = b"audit(1.5:1): tty pid=1 uid=0 data=7365637265740D"
-    assert "736563" not in str(alert(1319, typed))
+    assert "736563" not in str(alert(1319, typed, raw=raw))
 
 
 @pytest.mark.parametrize(

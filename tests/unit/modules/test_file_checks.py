@@ -137,7 +137,7 @@ def test_sizes_are_inclusive_in_powers_of_1024(sign: Any, number: Any, unit: Any
     bound = number * 1024 ** ["", "k", "m", "g", "t"].index(unit)
     (check,) = make_plan("s1", Search(paths=["/"], sizes=[f"{sign}{number}{unit}"])).cheap
     status = os.stat_result((0o100644, 0, 0, 0, 0, 0, size, 0, 0, 0))
-    assert check.holds(status, 0) == {"<": size <= bound, ">": size >= bound, "": size == bound}[sign]
+    assert check.at(0)(status) == {"<": size <= bound, ">": size >= bound, "": size == bound}[sign]
 
 
 def test_under_matchany_each_check_reports_its_own_files_in_migs_order(folder: Any, searches: Any) -> None:

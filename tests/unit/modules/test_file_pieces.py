@@ -59,11 +59,11 @@ def test_pieces_and_the_rest_are_the_whole(many: Any, matchall: bool) -> None:
     assert len(list(MODULE.lines({**rest, "elements": elements}, everything=False))) == len(elements["many"])
 
 
-def test_who_does_not_take_them_is_asked_once(many: Any) -> None:
+def test_who_takes_none_is_not_asked_again(many: Any) -> None:
     asked = {"s1": {"names": [r"\d"], "options": {"matchall": True}}}
     taker = Taker(takes=False)
     result = many.run(asked, hand_over=taker)
-    assert taker.asked == 1
+    assert taker.asked == 2  # the second time for half of them
     assert len(result["elements"]["s1"]) == 1500
 
 

@@ -3,6 +3,8 @@
 import gc
 import os
 import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from investigator.modules.file import readers, screening
 from investigator.modules.file.checks import make_plan
 from investigator.modules.file.parameters import Options, Search
 from investigator.modules.file.readers import Job, Readers, tuned_interpreter
-from investigator.modules.file.reading import BUFFER_BYTES, Facts
+from investigator.modules.file.reading import BUFFER_BYTES, Facts, Reading
 from investigator.modules.file.screening import Screen
 from pattern_texts import FILLERS, PATTERNS, TEXTS
 
@@ -175,3 +177,30 @@ def test_the_interpreter_is_left_as_it_was() -> None:
     with tuned_interpreter():
         assert sys.getswitchinterval() < before[0]
     assert (sys.getswitchinterval(), gc.get_threshold()) == before
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_links_to_a_file_wait_for_the_one_that_is_read(tmp_path: Path, threads: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(readers, "LARGE_BYTES", 1000)
+    monkeypatch.setattr(readers, "_WAITING_JOBS", 20)
+    asked = plan("needle")
+    files = written(tmp_path, b"hay\n" * 600 + b"needle", b"hay\n" * 600, b"needle", b"hay", b"")
+    facts = {path: Facts() for path in files}
+    working = Readers(plans=[asked], endless=lambda _: False, deadline_s=float("inf"), threads=threads)
+    jobs = [replace(job(path, asked), facts=facts[path]) for _ in range(50) for path in files]
+    read: list[bytes] = []
+    original = Reading._open
+
+    def counting(reading: Reading) -> bool:
+        read.append(reading.path)
+        return original(reading)
+
+    monkeypatch.setattr(Reading, "_open", counting)
+    done = [one for each in jobs for one in working.submit(each)]
+    done += working.finish()
+    working.close()
+    assert sorted(map(id, done)) == sorted(map(id, jobs))
+    hits = Counter(one.path for one in done if one.hits)
+    assert hits == {os.fsencode(files[0]): 50, os.fsencode(files[2]): 50}
+    assert max(Counter(read).values()) == 1
+    assert all(each.followers is None for each in facts.values())

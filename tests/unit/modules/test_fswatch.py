@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from investigator.errors import BadParameters
-from investigator.modules.fswatch import MODULE, watching
+from investigator.modules.fswatch import MODULE, places, watching
 from investigator.modules.fswatch.baseline import FILE, Baseline
 from investigator.modules.fswatch.changes import alerts_of
 from investigator.modules.fswatch.notifier import Notifier
@@ -248,6 +248,30 @@ def test_more_paths_than_allowed_are_told_once(tmp_path: Path) -> None:
     assert scene.look() == [("high", "more than 3 paths: new ones are not watched")]
     assert scene.look() == []
     assert scene.watch.problems == ["more than 3 paths: new ones are not watched"]
+
+
+def test_a_tree_deeper_than_calls_can_be_vanishes_whole(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.look()
+    deep = [b"/".join([os.fsencode(scene.tree), *[b"d"] * depth]) for depth in range(1, 1500)]
+    folder = Seen("folder", 0o755, 0, 0)
+    scene.watch._baseline.note([(path, folder) for path in deep])
+    told = scene.look()
+    assert len(told) == len(deep)
+    assert told[0] == ("low", f"path {scene.tree}/d removed")
+    assert not scene.watch._baseline.names_in(deep[-2])
+
+
+def test_a_root_with_more_folders_than_are_watched_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "MAX_FOLDERS", 2)
+    scene = Scene(tmp_path)
+    (scene.tree / "sub/more").mkdir()
+    scene.watch._places.find()
+    assert scene.watch._places.cut == [os.fsencode(scene.tree)]
+    monkeypatch.setattr(scene.watch, "_wait", lambda _notifier: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        scene.watch.run()
+    assert ("high", f"more than 50,000 folders in {scene.tree}: the others are not watched") in scene.host.heard()
 
 
 def test_any_name_can_be_told_and_noted(scene: Scene) -> None:

@@ -14,7 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from investigator.modules.notes import Notes
-from investigator.modules.packages import NO_DATABASE, Inventory, Package, apk, dpkg, installed, pacman, rpm, windows
+from investigator.modules.packages import (
+    NO_DATABASE,
+    Inventory,
+    Package,
+    apk,
+    dpkg,
+    homebrew,
+    installed,
+    pacman,
+    rpm,
+    windows,
+)
 from investigator.modules.packages.program import ProgramFailed, find_program, output_of
 
 STATUS = b"""\
@@ -304,3 +315,27 @@ def test_no_database_breaks_a_parser(pieces: list[bytes]) -> None:
         assert package.name
         assert package.version
         "".join(package).encode()
+
+
+def test_where_something_could_not_be_read_the_list_is_not_complete(tmp_path: Path) -> None:
+    write(tmp_path, "var/lib/pacman/local/ALPM_DB_VERSION", b"9")
+    write(tmp_path, "var/lib/pacman/local/good-1/desc", b"%NAME%\ngood\n\n%VERSION%\n1\n")
+    assert look(tmp_path).complete
+    late = installed(root=bytes(tmp_path), deadline_s=0)
+    assert (late.packages, late.complete) == ([], False)
+    write(tmp_path, "var/lib/pacman/local/bad-1/desc", b"rubbish")
+    found = look(tmp_path)
+    assert (names(found), found.complete) == (["good 1"], False)
+
+
+def test_more_packages_than_any_system_has_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abc":
+        (tmp_path / "opt/homebrew/Cellar" / name / "1").mkdir(parents=True)
+    monkeypatch.setattr(homebrew, "MAX_PACKAGES", 2)
+    found = look(tmp_path)
+    assert len(found.packages) == 2
+    assert not found.complete
+    assert found.errors[0].startswith("warning: Homebrew has more than 2 packages")
+    monkeypatch.setattr(windows, "MAX_PACKAGES", 1)
+    with pytest.raises(ValueError, match="more than 1 programs"):
+        windows.programs_of([("amd64", {"DisplayName": name}) for name in "ab"])

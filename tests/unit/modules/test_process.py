@@ -350,3 +350,13 @@ def test_what_may_not_be_read_is_said_once_for_all_and_holds_neither_way():
     assert len(texts) == 1
     assert texts[0].endswith(": permission denied")
     assert 2 not in found(result)
+
+
+@pytest.mark.parametrize("field", ["users", "parents", "pids"])
+def test_a_number_of_thousands_of_digits_breaks_nothing(field):
+    question = {"searches": {"s1": {field: ["1" * 5000]}}}
+    if field == "pids":
+        with pytest.raises(BadParameters, match="is no process id"):
+            load_parameters(MODULE, question)
+    else:
+        assert load_parameters(MODULE, question)  # a regular expression like any other

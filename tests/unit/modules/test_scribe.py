@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -256,3 +257,20 @@ def test_a_real_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = MODULE.run(load_parameters(MODULE, {"scribedoc": {"objects": objects, "tests": tests}}), Context())
     assert [one["masterresult"] for one in result.elements["results"]] == [True, False, True]
     assert result.elements["results"][2]["results"] == [{"result": True, "identifier": f"{tmp_path}/uptime"}]
+
+
+def test_many_tests_on_many_values_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = [Package(f"p{number}", "1", "dpkg", "all") for number in range(10_000)]
+    monkeypatch.setattr(scribe, "installed", lambda **_: Inventory(packages, [], complete=True))
+    objects = [{"object": "all", "package": {"collectmatch": "."}}]
+    tests = [about(f"t{number}", "all") for number in range(60)]
+    parameters = load_parameters(MODULE, {"scribedoc": {"objects": objects, "tests": tests}})
+    tracemalloc.start()
+    try:
+        result = MODULE.run(parameters, Context(result_bytes=2 << 20))
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(result.elements["results"]) > 1
+    assert "test results are more than a result can hold" in str(result.errors)
+    assert peak_bytes < 30 << 20

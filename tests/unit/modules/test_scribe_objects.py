@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -316,3 +317,36 @@ def test_objects_that_look_below_the_same_folder_share_a_walk(host: Host, monkey
     assert len(walks) == 1
     with pytest.raises(Undecided, match="does not compile"):
         known.values("3")
+
+
+def test_a_folder_of_any_size_is_looked_at_in_parts_within_the_time(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        host.write(f"many/f{number:02}", "1\n")
+        host.write(f"d{number:02}/f", "1\n")
+    monkeypatch.setattr(locating, "_BATCH", 3)
+    assert len(host.values(hasline("1"))) == 40
+    asked: list[int] = []
+
+    def clock() -> float:
+        asked.append(0)
+        return 0.0
+
+    monkeypatch.setattr(locating, "time", SimpleNamespace(monotonic=clock))
+    host.values(hasline("1"), deadline_s=time.monotonic() + 60)
+    assert len(asked) > 40 // 3  # not once a folder
+    monkeypatch.setattr(locating, "MAX_FOLDERS", 10)
+    with pytest.raises(Undecided, match="more than 10 folders"):
+        host.values(hasline("1"))
+
+
+def test_what_all_objects_have_together_is_limited_too(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.write("f", "x=1\nx=2\n")
+    monkeypatch.setattr(objects, "MAX_VALUES_IN_ALL", 5)
+    known = host.objects(*[content(f"x=(.){'' if number else '$'}") for number in range(4)])
+    assert [len(known.values(name)) for name in "01"] == [2, 2]
+    for name in "23":
+        with pytest.raises(Undecided, match="objects have more than 5 values"):
+            known.values(name)
+    assert len(known.values("0")) == 2

@@ -217,6 +217,7 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: &x [*x]\n", "*x stands for nothing that is complete"),
         ("a: *x\n", "*x stands for nothing that is complete"),
         ("[" * 100 + "]" * 100, "nested deeper than 50"),
+        ("a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 1500)), "nested deeper than 50"),
         (BOMB, "more than 2,000,000 values"),
         ("a: \x01\n", "no YAML"),
         ('a: "\\ud800"\n', "line 1, column "),

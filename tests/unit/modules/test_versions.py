@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from investigator.errors import BadInput
-from investigator.modules.versions import apk, compare, dpkg, pacman, rpm
+from investigator.modules.versions import MAX_CHARACTERS, apk, compare, dpkg, pacman, rpm
 
 CORPUS = Path(__file__).parents[2] / "corpus/versions"
 VERSION = st.text(alphabet="01289abzAZ~^.+-_: é", max_size=12)
@@ -136,3 +136,14 @@ def test_what_dpkg_refuses_is_refused_in_one_short_line(version: str) -> None:
 def test_dpkg_itself_agrees(a: str, b: str) -> None:
     relation = {-1: "lt", 0: "eq", 1: "gt"}[dpkg.compare(a, b)]
     subprocess.run(["dpkg", "--compare-versions", a, relation, b], check=True, stderr=subprocess.DEVNULL)
+
+
+def test_a_text_that_is_longer_than_any_version_is_refused_and_a_long_one_is_not_remembered() -> None:
+    longest = "1." * (MAX_CHARACTERS // 2)
+    for kind in ("dpkg", "rpm", "apk", "pacman", "text"):
+        assert compare(kind, longest, longest) == 0
+        with pytest.raises(BadInput, match="16,385 characters is no version"):
+            compare(kind, "1", longest + "1")
+    for order in (dpkg, rpm):
+        assert order.sort_key("1.0") is order.sort_key("1.0")
+        assert order.sort_key("1" * 65) is not order.sort_key("1" * 65)

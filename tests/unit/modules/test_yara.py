@@ -184,7 +184,7 @@ def test_a_file_that_became_another_is_not_scanned(tmp_path: Path) -> None:
 def _report() -> Any:
     from investigator.modules.yara.report import Report
 
-    return Report(result_bytes=1 << 21)
+    return Report(Context())
 
 
 def _plan() -> Any:
@@ -465,3 +465,20 @@ def test_an_error_within_the_scan_is_raised_where_it_was_asked_for(monkeypatch: 
     monkeypatch.setattr(files.FileScan, "run", broken)
     with pytest.raises(RuntimeError, match="broken"):
         ask(filesearch=on(tmp_path))
+
+
+def test_what_matched_before_a_large_file_took_too_long_is_told(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(files, "PART_BYTES", 4096)
+    monkeypatch.setattr(files, "OVERLAP_BYTES", 64)
+    (tmp_path / "x").write_bytes(b"marked" + bytes(20_000))
+
+    class Slow(rules.Scanner):
+        def matching(self, data: bytes, *, deadline_s: float) -> list[str]:
+            if not data.startswith(b"marked"):
+                raise TimeIsUp
+            return super().matching(data, deadline_s=deadline_s)
+
+    monkeypatch.setattr(rules, "Scanner", Slow)
+    result = ask(filesearch=on(tmp_path))
+    assert [match["MatchedRules"] for match in result["elements"]["Matches"]] == [["marked"]]
+    assert any("scanning it takes too long; the rest of it is left out" in text for text in result["errors"])

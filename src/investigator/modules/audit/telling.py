@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from investigator.errors import BadInput
-from investigator.modules.audit.records import EOE, read_record
+from investigator.modules.audit.records import EOE, KEYSTROKES, read_record
 from investigator.modules.interface import MASK
 from investigator.protocol.alert import Alert, alert_bytes
 
@@ -30,7 +30,8 @@ def alert_of(record: Record, *, include_raw: bool, private: bool) -> Alert | Non
     if event is None:
         return None
     data = {key: value if not private or key in _OPEN else MASK for key, value in event.data.items()}
-    raw = record.text.decode("utf-8", "backslashreplace") if include_raw and not private else ""
+    told_raw = include_raw and not private and record.type not in KEYSTROKES
+    raw = record.text.decode("utf-8", "backslashreplace") if told_raw else ""
     details: dict[str, Any] = {
         "Serial": event.serial, "Timestamp": event.timestamp, "Type": event.type, "Data": data, "Raw": raw,
     }  # fmt: skip

@@ -63,7 +63,7 @@ class FileModule:
     def run(self, parameters: Parameters, context: Context) -> Result:
         """Run all searches in one walk."""
         plans = make_plans(parameters.searches, folder=context.folder)
-        report = Report(plans, result_bytes=context.result_bytes, hand_over=context.hand_over)
+        report = Report(plans, context)
         Hunt(plans, context, report).run()
         return report.result()
 

@@ -19,9 +19,11 @@ from investigator.protocol.regex import compile_regex
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from investigator.modules.file.parameters import Search
+
+    Verdict = Callable[[os.stat_result], bool]
 
 Question = tuple[bool, str, bool]
 """What is asked of a file's lines: (decompressed, pattern, of every line)."""
@@ -83,16 +85,20 @@ class ModeCheck(Check):
     """A regular expression on the mode string."""
 
     regex: Any
-    _known: dict[int, bool] = field(default_factory=dict)
-    """Verdicts by mode: there are few."""
 
-    def holds(self, status: os.stat_result, now_ns: int) -> bool:  # noqa: ARG002 - one signature for the three
-        """The verdict."""
-        mode = status.st_mode
-        verdict = self._known.get(mode)
-        if verdict is None:
-            verdict = self._known[mode] = (self.regex.search(mode_text(mode).encode()) is not None) != self.inverted
-        return verdict
+    def at(self, now_ns: int) -> Verdict:  # noqa: ARG002 - one signature for the three
+        """The verdict on a file's status."""
+        search, inverted = self.regex.search, self.inverted
+        known: dict[int, bool] = {}  # there are few modes
+
+        def holds(status: os.stat_result) -> bool:
+            mode = status.st_mode
+            verdict = known.get(mode)
+            if verdict is None:
+                verdict = known[mode] = (search(mode_text(mode).encode()) is not None) != inverted
+            return verdict
+
+        return holds
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -102,9 +108,12 @@ class SizeCheck(Check):
     least: int
     most: int
 
-    def holds(self, status: os.stat_result, now_ns: int) -> bool:  # noqa: ARG002 - one signature for the three
-        """The verdict."""
-        return (self.least <= status.st_size <= self.most) != self.inverted
+    def at(self, now_ns: int) -> Verdict:  # noqa: ARG002 - one signature for the three
+        """The verdict on a file's status."""
+        least, most = self.least, self.most
+        if self.inverted:
+            return lambda status: not least <= status.st_size <= most
+        return lambda status: least <= status.st_size <= most
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -114,11 +123,12 @@ class MtimeCheck(Check):
     later: bool
     period_ns: int
 
-    def holds(self, status: os.stat_result, now_ns: int) -> bool:
-        """The verdict."""
-        moment = now_ns - self.period_ns
-        raw = status.st_mtime_ns > moment if self.later else status.st_mtime_ns < moment
-        return raw != self.inverted
+    def at(self, now_ns: int) -> Verdict:
+        """The verdict on a file's status, for a run at `now_ns`."""
+        moment, inverted = now_ns - self.period_ns, self.inverted
+        if self.later:
+            return lambda status: (status.st_mtime_ns > moment) != inverted
+        return lambda status: (status.st_mtime_ns < moment) != inverted
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

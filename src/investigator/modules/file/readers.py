@@ -1,7 +1,8 @@
 """Threads that read files: hashing, matching and reading release the interpreter's lock, so as many as there are CPUs help.
 
 Jobs go in by batches and come back when they are done; the caller alone decides what a job's outcome means, so nothing
-else is shared between threads but the facts of a file, behind their lock.
+else is shared between threads but the facts of a file, which one job at a time works on: jobs for other links to it wait
+aside, for what it finds out, and are done by the same thread.
 
 Small files are mostly Python's work, large ones mostly the system's and the engines': threads that all read small files
 wait for each other's lock more than they work. So small and large files are two lanes, and half of the threads keep to
@@ -172,19 +173,34 @@ class Readers:
         self._batches: dict[bool, list[Job]] = {False: [], True: []}
         self._batch_bytes = {False: 0, True: 0}
         self._own: tuple[Blocks, Screen] | None = None
+        self._following = threading.Lock()
+        """Held for a moment, where a job begins or ends to have followers."""
 
-    def submit(self, job: Job) -> Iterator[Job]:
-        """Have a job done; yields jobs that are done meanwhile."""
-        large = _is_large(job)
-        self._batches[large].append(job)
-        self._batch_bytes[large] += job.found.st_size
-        if len(self._batches[large]) < _BATCH_JOBS and self._batch_bytes[large] < _BATCH_BYTES:
-            return
-        yield from self._send(large=large)
-        while self._waiting_jobs >= _WAITING_JOBS:
-            yield from self._next()
-        while not self._done.empty():
-            yield from self._next()
+    def submit(self, job: Job) -> Iterable[Job]:
+        """Have a job done; returns jobs that are done meanwhile."""
+        facts = job.facts
+        with self._following:
+            leads = facts.followers is None
+            if facts.followers is None:
+                facts.followers = []
+            else:
+                facts.followers.append(job)
+        self._waiting_jobs += 1
+        if leads:
+            large = _is_large(job)
+            batch = self._batches[large]
+            batch.append(job)
+            self._batch_bytes[large] += job.found.st_size
+            if len(batch) < _BATCH_JOBS and self._batch_bytes[large] < _BATCH_BYTES:
+                return ()
+            done = self._send(large=large)
+        elif self._waiting_jobs < _WAITING_JOBS:
+            return ()
+        else:
+            done = self._send(large=True) + self._send(large=False)
+        while self._waiting and (self._waiting_jobs >= _WAITING_JOBS or not self._done.empty()):
+            done += self._next()
+        return done
 
     def finish(self) -> Iterator[Job]:
         """Yield all jobs that are left, as they are done; after the deadline those that are not come back unread."""
@@ -197,22 +213,23 @@ class Readers:
         """Let the threads end; one that hangs in a read ends with the process."""
         self._lanes.close()
 
-    def _send(self, *, large: bool) -> Iterable[Job]:
+    def _send(self, *, large: bool) -> list[Job]:
         batch = self._batches[large]
         self._batches[large], self._batch_bytes[large] = [], 0
         if not batch:
-            return ()
+            return []
         if self._count == 1:
             self._own = self._own or self._tools()
-            return self._work_off(batch, *self._own)
+            done = self._work_off(batch, *self._own)
+            self._waiting_jobs -= len(done)
+            return done
         if len(self._threads) < self._count:
             thread = Thread(target=self._run, name=f"file-reader-{len(self._threads)}", daemon=True)
             self._threads.append(thread)
             thread.start()
         self._lanes.put(batch, large=large)
         self._waiting += 1
-        self._waiting_jobs += len(batch)
-        return ()
+        return []
 
     def _next(self) -> list[Job]:
         left_s = self._deadline_s + _GRACE_S - time.monotonic()
@@ -242,28 +259,40 @@ class Readers:
         return blocks, Screen(self._plans, blocks.buffer, self._deadline_s)
 
     def _work_off(self, batch: list[Job], blocks: Blocks, screen: Screen) -> list[Job]:
-        for job in screen.left(batch):
-            if time.monotonic() > self._deadline_s:
-                job.unread = True
-                continue
-            with job.facts.lock:
-                reading = Reading(
-                    path=job.path,
-                    follow=job.follow,
-                    facts=job.facts,
-                    blocks=blocks,
-                    patterns=self._patterns,
-                    endless=self._endless,
-                    deadline_s=self._deadline_s,
-                )
-                try:
-                    decide(job, reading)
-                except OutOfTime:
-                    job.unread = True
-                finally:
-                    reading.close()
-            job.errors, job.unopened = reading.errors, reading.unopened
-        return batch
+        """Do the jobs, then those that waited for what became known by them; returns all."""
+        done: list[Job] = []
+        while batch:
+            for job in screen.left(batch):
+                self._do(job, blocks)
+            done += batch
+            followers: list[Job] = []
+            with self._following:
+                for facts in {job.facts for job in batch}:
+                    followers += facts.followers or ()
+                    facts.followers = [] if facts.followers else None
+            batch = followers
+        return done
+
+    def _do(self, job: Job, blocks: Blocks) -> None:
+        if time.monotonic() > self._deadline_s:
+            job.unread = True
+            return
+        reading = Reading(
+            path=job.path,
+            follow=job.follow,
+            facts=job.facts,
+            blocks=blocks,
+            patterns=self._patterns,
+            endless=self._endless,
+            deadline_s=self._deadline_s,
+        )
+        try:
+            decide(job, reading)
+        except OutOfTime:
+            job.unread = True
+        finally:
+            reading.close()
+        job.errors, job.unopened = reading.errors, reading.unopened
 
 
 _GRACE_S: Final = 0.2

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from investigator.modules.file.checks import Digest, Question
+    from investigator.modules.file.readers import Job
 
 GROWTH_BYTES: Final = 64 << 20
 """How much more than its size a file may yield: logs grow while they are read, some files in /proc never end."""
@@ -36,13 +36,14 @@ _KEEP_BYTES: Final = OVERLAP_BYTES + 16
 
 @dataclass(slots=True, eq=False)
 class Facts:
-    """What is known of one file's content; shared by all links to it, one reader at a time."""
+    """What is known of one file's content; shared by all links to it, of which one at a time is read (`Readers`)."""
 
     answers: dict[Question, bool] = field(default_factory=dict)
     digests: dict[Digest, str] = field(default_factory=dict)
     unsure: set[Question] = field(default_factory=set)
     """Of these a long line was judged in pieces; see `content`."""
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    followers: list[Job] | None = None
+    """While a link is with the readers, the others that wait for what becomes known; else None."""
 
 
 class Blocks:

@@ -16,12 +16,13 @@ import orjson
 from investigator.modules.durations import duration_text, utc_text
 from investigator.modules.file.checks import Check, Plan, mode_text
 from investigator.modules.file.opening import path_text, split
-from investigator.modules.interface import keep
-from investigator.protocol.result import PIECE_BYTES, Result
+from investigator.modules.findings import Findings
+from investigator.protocol.result import Result
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+
+    from investigator.modules.interface import Context
 
 MAX_ERROR_BYTES: Final = 1 << 20
 """Of the texts of errors, where nothing else limits them."""
@@ -65,15 +66,16 @@ _FRAME_BYTES: Final = len(b'{"file":,"search":,"fileinfo":},')
 class Report:
     """Collects while the searches run; `result` is what comes of it."""
 
-    def __init__(self, plans: list[Plan], *, result_bytes: int, hand_over: Callable[[Any], bool] = keep) -> None:
+    def __init__(self, plans: list[Plan], context: Context) -> None:
         self._plans = plans
-        self._hand_over = hand_over
-        self._until_piece: float = PIECE_BYTES
-        """Bytes of elements that are still to come before they are handed over."""
-        self._left = max(result_bytes - MAX_ERROR_BYTES, 0)
-        self._elements: dict[Plan, dict[Check | None, list[Element]]] = {plan: {} for plan in plans}
-        self._unreturned: dict[str, int] = {}
         self._searches = {plan: search_json(plan) for plan in plans if plan.matchall}
+        self._findings = Findings(context, room_bytes=MAX_ERROR_BYTES)
+        self._slots = {
+            (plan, check): self._findings.slot(plan.label, nothing=self._nothing(plan, check))
+            for plan in plans
+            for check in ((None,) if plan.matchall else tuple(plan.checks()))
+        }
+        self._unreturned: dict[str, int] = {}
         self._shared: dict[tuple[Check, bytes], dict[str, Any]] = {}
         self._sized: tuple[dict[str, Any], int] = ({}, 2)
         self._errors: list[str] = []
@@ -102,14 +104,8 @@ class Report:
         search = self._searches[plan] if check is None else self._one_check(check, split(path)[0])
         file = path_text(path)
         size = _FRAME_BYTES + len(orjson.dumps(file)) + len(orjson.dumps(info)) + self._size(search)
-        self._left -= size
-        if self._left < 0:
+        if not self._findings.add(self._slots[plan, check], Element(file, search, info), size=size):
             self._unreturned[plan.label] = 1
-            return
-        self._elements[plan].setdefault(check, []).append(Element(file, search, info))
-        self._until_piece -= size
-        if self._until_piece <= 0:
-            self._hand_over_elements()
 
     def error(self, text: str) -> None:
         """A soft error; the same one is said once."""
@@ -148,7 +144,7 @@ class Report:
         return Result(
             foundanything=total > 0,
             success=True,
-            elements={plan.label: self._elements_of(plan) for plan in self._plans},
+            elements={plan.label: None for plan in self._plans} | self._findings.rest(),
             statistics={
                 "filescount": self.files_count,
                 "openfailed": self.open_failed,
@@ -158,26 +154,10 @@ class Report:
             errors=[*errors, *self._notes] or None,
         )
 
-    def _hand_over_elements(self) -> None:
-        """What is here goes ahead; where nobody takes it, it stays, and so does all that follows."""
-        found = {plan.label: [one for some in kept.values() for one in some] for plan, kept in self._elements.items()}
-        if not self._hand_over({label: elements for label, elements in found.items() if elements}):
-            self._until_piece = float("inf")
-            return
-        self._until_piece = PIECE_BYTES
-        for kept in self._elements.values():
-            for elements in kept.values():
-                elements.clear()
-
-    def _elements_of(self, plan: Plan) -> list[Element] | None:
-        """What was not handed over; a check that found nothing at all is told as MIG does."""
-        found = self._elements[plan]
-        if plan.matchall:
-            return found[None] if None in found else [Element("", self._searches[plan], _NO_FILE)]
-        elements: list[Element] = []
-        for check in plan.checks():
-            elements += found[check] if check in found else [Element("", _check_json(check, plan.paths), _NO_FILE)]
-        return elements or None
+    def _nothing(self, plan: Plan, check: Check | None) -> Element:
+        """A search, or a check that reports its own files, that found nothing at all, as MIG tells it."""
+        search = self._searches[plan] if check is None else _check_json(check, plan.paths)
+        return Element("", search, _NO_FILE)
 
     def _size(self, search: dict[str, Any]) -> int:
         """Bytes of a search's JSON, which neighbours among the hits share."""

@@ -46,19 +46,25 @@ class Screen:
             return jobs
         left: list[Job] = []
         for job in jobs:
-            if not 0 < job.found.st_size <= SMALL_BYTES or not self._required.keys() >= job.held.keys():
+            if not self._required.keys() >= job.held.keys():
                 left.append(job)
-            elif any(job.facts.answers.get(self._required[plan][0]) is not False for plan in job.held):
-                if self._filled + job.found.st_size + 2 > _TOGETHER_BYTES:
+                continue
+            known = job.facts.answers
+            if known and all(known.get(self._required[plan][0]) is False for plan in job.held):
+                continue
+            size = job.found.st_size
+            if 0 < size <= SMALL_BYTES:
+                if self._filled + size + 2 > _TOGETHER_BYTES:
                     left += self._search()
-                if not self._read(job):
-                    left.append(job)
+                if self._read(job, size):
+                    continue
+            left.append(job)
         left += self._search()
         return left
 
-    def _read(self, job: Job) -> bool:
+    def _read(self, job: Job, size: int) -> bool:
         """Put a file's content behind the others; false: it is none to be read so."""
-        size, start = job.found.st_size, self._filled
+        start = self._filled
         if time.monotonic() > self._deadline_s:
             return False
         try:

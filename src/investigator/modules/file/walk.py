@@ -84,7 +84,7 @@ class Batch:
 
     def path(self, place: int) -> bytes:
         """The path of one of them."""
-        return join(self.folder, os.fsencode(self.items[place].name))
+        return join(self.folder, self.names[place])
 
 
 @dataclass(slots=True, eq=False)
@@ -96,8 +96,11 @@ class Root:
     visited: bool = False
 
     def plans_at(self, depth: int) -> list[Plan]:
-        """Those that still look at files of folders at this depth; the root itself has depth 1."""
-        return [plan for plan in self.plans if depth <= plan.maxdepth and plan.hits < plan.matchlimit]
+        """Those that still look at files of folders at this depth; the root itself has depth 1. Not to be changed."""
+        for plan in self.plans:
+            if depth > plan.maxdepth or plan.hits >= plan.matchlimit:
+                return [plan for plan in self.plans if depth <= plan.maxdepth and plan.hits < plan.matchlimit]
+        return self.plans
 
 
 Reach = list[tuple[Root, int]]
@@ -119,7 +122,7 @@ class Walk:
     """The walk over all roots of all plans.
 
     `failed(text)` is told of what cannot be opened, `warn(text)` of what was left out on purpose; `tick()` is called for
-    every folder and batch, and says whether to go on.
+    every folder, and every further batch of a large one, and says whether to go on.
     """
 
     plans: list[Plan]
@@ -191,14 +194,14 @@ class Walk:
         above: set[tuple[int, int]] = set()
         levels: list[_Level] = []
         path, reach = root.path, [(root, 1)]
-        while True:
+        while self.tick(path):
             level = yield from self._enter(path, reach, above)
             if level is not None:
                 above.add(level.identity)
                 levels.append(level)
             while levels and not levels[-1].subfolders:
                 above.discard(levels.pop().identity)
-            if not levels or not self.tick(levels[-1].path):
+            if not levels:
                 return
             path, reach = join(levels[-1].path, levels[-1].subfolders.pop()), levels[-1].reach
             here = self._folders.get(path)
@@ -219,7 +222,8 @@ class Walk:
             if (found.st_dev, found.st_ino) in above:
                 self.failed(f"ERROR: open {path_text(path)}: is a folder that lies above itself, and was not entered")
                 return None
-            level = _Level(path, (found.st_dev, found.st_ino), [(root, depth + 1) for root, depth in reach])
+            below = [(root, depth + 1) for root, depth in reach if root.plans_at(depth + 1)]
+            level = _Level(path, (found.st_dev, found.st_ino), below)
             with _scan(descriptor, path) as entries:
                 yield from self._files_of(level, entries, reaching)
         except OSError as error:
@@ -233,43 +237,42 @@ class Walk:
         self, level: _Level, entries: Iterator[os.DirEntry[str]], reaching: list[list[Plan]]
     ) -> Iterator[Batch]:
         plans = reaching[0] if len(reaching) == 1 else list(dict.fromkeys(itertools.chain(*reaching)))
-        level.reach = [(root, depth) for root, depth in level.reach if root.plans_at(depth)]
         roots = self._nested.get(level.path, ())
-        files: list[os.DirEntry[str]] = []
         weight = len(reaching)
-        for item in entries:
-            if item.is_file(follow_symlinks=False) or self._links_to_file(level.path, item):
-                files.append(item)
-                if len(files) == BATCH_ENTRIES:
-                    yield from self._batch(level.path, files, plans, weight)
-                    files = []
-            elif item.is_dir(follow_symlinks=False):
-                name = os.fsencode(item.name)
-                if level.reach or name in roots:
-                    level.subfolders.append(name)
-        if files:
-            yield from self._batch(level.path, files, plans, weight)
+        first = True
+        while chunk := list(itertools.islice(entries, BATCH_ENTRIES)):
+            files: list[os.DirEntry[str]] = []
+            for item in chunk:
+                if item.is_file(follow_symlinks=False):
+                    files.append(item)
+                elif item.is_dir(follow_symlinks=False):
+                    name = os.fsencode(item.name)
+                    if level.reach or name in roots:
+                        level.subfolders.append(name)
+                elif item.is_symlink() and self._links_to_file(level.path, item):
+                    files.append(item)
+            if not first and not self.tick(level.path):
+                return
+            first = False
+            if files:
+                if self._files:
+                    yield from self._named_first(level.path, files, plans)
+                yield Batch(level.path, files, plans, weight)
 
     def _links_to_file(self, folder: bytes, item: os.DirEntry[str]) -> bool:
-        if not item.is_symlink():
-            return False
         try:
             return stat.S_ISREG(item.stat().st_mode)
         except OSError as error:
             self._broken_link(join(folder, os.fsencode(item.name)), error)
             return False
 
-    def _batch(self, folder: bytes, items: list[os.DirEntry[str]], plans: list[Plan], weight: int) -> Iterator[Batch]:
-        if not self.tick(folder):
-            return
-        batch = Batch(folder, items, plans, weight)
-        for place, name in enumerate(batch.names) if self._files else ():
-            root = self._files.get(join(folder, name))
+    def _named_first(self, folder: bytes, items: list[os.DirEntry[str]], plans: list[Plan]) -> Iterator[Batch]:
+        """Files that are roots themselves, for the searches that do not reach them through their folder."""
+        for item in items:
+            root = self._files.get(join(folder, os.fsencode(item.name)))
             if root is not None and not root.visited:
                 root.visited = True
-                more = [plan for plan in root.plans_at(1) if plan not in plans]
-                yield Batch(folder, [items[place]], more, 1)
-        yield batch
+                yield Batch(folder, [item], [plan for plan in root.plans_at(1) if plan not in plans], 1)
 
     def _broken_link(self, path: bytes, error: OSError) -> None:
         """The first part that is missing is named, as MIG does."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from investigator.modules.fswatch.settings import Root
 
 MAX_FOLDERS: Final = 50_000
+"""Of one root."""
 
 
 class Places:
@@ -24,12 +25,14 @@ class Places:
         self.folders: dict[bytes, set[bytes] | None] = {}
         self.awaited: list[bytes] = []
         """The roots that are not there."""
+        self.cut: list[bytes] = []
+        """Those that have more folders than are watched."""
         self._because: dict[bytes, list[tuple[bytes | None, Root]]] = {}
         self._inodes: dict[bytes, tuple[int, int] | None] = {}
 
     def find(self) -> None:
         """Look where the roots lead now. A root that is a link to a folder is watched, and so is the folder."""
-        self.folders, self.awaited, self._because, self._inodes = {}, [], {}, {}
+        self.folders, self.awaited, self.cut, self._because, self._inodes = {}, [], [], {}, {}
         for root in self.roots:
             parent, name = posixpath.split(root.path)
             if name and posixpath.isdir(parent):
@@ -37,7 +40,10 @@ class Places:
             if not posixpath.lexists(root.path):
                 self.awaited.append(root.path)
             elif posixpath.isdir(root.path):
-                for folder in _folders(posixpath.realpath(root.path), recursive=root.recursive):
+                for count, folder in enumerate(_folders(posixpath.realpath(root.path), recursive=root.recursive)):
+                    if count == MAX_FOLDERS:
+                        self.cut.append(root.path)
+                        break
                     self._add(folder, None, root)
 
     def _add(self, folder: bytes, name: bytes | None, root: Root) -> None:
@@ -76,10 +82,9 @@ class Places:
 
 def _folders(top: bytes, *, recursive: bool) -> Iterator[bytes]:
     """The folder, and with `recursive` those below it; links are not followed."""
-    pending, count = [top], 0
-    while pending and count < MAX_FOLDERS:
+    pending = [top]
+    while pending:
         folder = pending.pop()
-        count += 1
         yield folder
         if not recursive:
             return

@@ -14,7 +14,7 @@ from investigator.modules.file.opening import path_text
 from investigator.modules.fswatch.baseline import Baseline
 from investigator.modules.fswatch.changes import alerts_of, is_signature
 from investigator.modules.fswatch.notifier import Notifier
-from investigator.modules.fswatch.places import Places
+from investigator.modules.fswatch.places import MAX_FOLDERS, Places
 from investigator.modules.fswatch.seeing import Seen, look, read
 from investigator.modules.fswatch.settings import Settings, roots_of
 from investigator.modules.interface import MASK
@@ -76,6 +76,10 @@ class Watch:
             self._tell("high", f"the baseline was damaged and is taken anew: {self._baseline.damaged}")
         while True:
             self._places.find()
+            for root in self._places.cut:
+                self._problem(
+                    "high", f"more than {MAX_FOLDERS:,} folders in {self._shown(root)}: the others are not watched"
+                )
             with Notifier(self._places.folders) as notifier:
                 if notifier.problem:
                     self._problem(
@@ -136,11 +140,13 @@ class Watch:
             os.close(descriptor)
 
     def _vanished(self, folder: bytes, known: set[bytes]) -> None:
-        """All that was in it is gone, and in the folders below."""
-        for name in sorted(known):
-            path = posixpath.join(folder, name)
+        """All that was in it is gone, and in the folders below; a tree may be deeper than calls can be."""
+        gone = sorted((posixpath.join(folder, name) for name in known), reverse=True)
+        while gone:
+            path = gone.pop()
+            below = self._baseline.names_in(path)
             self._compare(path, None)
-            self._vanished(path, self._baseline.names_in(path))
+            gone += sorted((posixpath.join(path, name) for name in below), reverse=True)
 
     def _look_for(self, folder: bytes, name: bytes, descriptor: int) -> None:
         path = posixpath.join(folder, name)

@@ -74,14 +74,19 @@ class Hunt:
     def run(self) -> Result:
         """Search until all is seen, or the time is up."""
         began_ns = time.monotonic_ns()
-        report = Report(list(self._plans), result_bytes=self._context.result_bytes)
+        report = Report(list(self._plans), self._context)
         strangers = self._strangers()
-        work = work_off(strangers, self._look, deadline_s=self._deadline_s, threads=self._threads)
-        looks = dict(work.done)
-        looks |= {pid: self._partial.get(pid, Look()) for pid in work.hanging}
-        for pid in sorted(looks):
-            for hit in looks[pid].hits:
+        looks: dict[int, Look] = {}
+
+        def take(pid: int, look: Look) -> None:
+            looks[pid] = look
+            for hit in look.hits:
                 report.hit(hit.plan, hit.check, hit.process, hit.more)
+            look.hits = []
+
+        work = work_off(strangers, self._look, deadline_s=self._deadline_s, threads=self._threads, take=take)
+        for pid, look in sorted([*work.done, *((pid, self._partial.get(pid, Look())) for pid in work.hanging)]):
+            take(pid, look)
         failures = self._report_problems(looks, report)
         if work.hanging:
             report.note(f"the time was up while process {_numbers(work.hanging)} was read")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from investigator.modules.file.opening import on_one_line
 from investigator.modules.memory.checks import KINDS
-from investigator.modules.processes.report import WARNING
+from investigator.modules.notes import WARNING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -148,9 +148,7 @@ def _regexes(values: list[str], where: str) -> list[tuple[str, Any]] | None:
         try:
             compiled.append((value, compile_regex(value, ignore_case=True, memory_bytes=_REGEX_BYTES)))
         except BadRegex as error:
-            raise BadRegex(
-                f"{where}: Invalid MAC regexp: {error}", pattern=error.pattern, position=error.position, hint=error.hint
-            ) from None
+            raise error.at(f"{where}: Invalid MAC regexp") from None
     return compiled or None
 
 

@@ -6,9 +6,8 @@ import time
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import orjson
-
 from investigator.modules.durations import duration_text
+from investigator.modules.findings import Findings
 from investigator.modules.netstat.parameters import Questions, unmapped
 from investigator.modules.netstat.rows import DEFAULT, Host, Network, Owner, Socket, Unreadable, is_listening
 from investigator.protocol.result import Result
@@ -48,12 +47,15 @@ class Survey:
         self._questions = questions
         self._notes = notes
         self._deadline_s = context.deadline_s - _MARGIN_S
-        self._left = max(context.result_bytes - _ROOM_BYTES, 0)
-        self._most_hits = self._left // _SMALLEST_ELEMENT_BYTES
+        self._most_hits = max(context.result_bytes - _ROOM_BYTES, 0) // _SMALLEST_ELEMENT_BYTES
         self._examined = 0
+        self._total = 0
         self._unreturned = 0
-        self._found: dict[str, dict[str, list[dict[str, Any]]]] = {
-            kind: {} for kind in KINDS if getattr(questions, kind) is not None
+        self._findings = Findings(context, room_bytes=_ROOM_BYTES)
+        self._slots = {
+            kind: {value: self._findings.slot(kind, value) for value in questions.asked(kind)}
+            for kind in KINDS
+            if getattr(questions, kind) is not None
         }
         self._connected: list[_Hit] = []
         self._listening: list[_Hit] = []
@@ -74,15 +76,14 @@ class Survey:
         self._report_sockets()
         if self._unreturned:
             self._notes.note(f"found {self._unreturned} more than a result can hold; they are counted, not returned")
-        total = sum(len(found) for by_value in self._found.values() for found in by_value.values()) + self._unreturned
         return Result(
-            foundanything=total > 0,
-            success=failed < len(self._found),
-            elements={kind: self._elements(kind) for kind in self._found},
+            foundanything=self._total > 0,
+            success=failed < len(self._slots),
+            elements=self._findings.rest(),
             statistics={
                 "examined": self._examined,
                 "exectime": duration_text(time.monotonic_ns() - started_ns),
-                "totalhits": total,
+                "totalhits": self._total,
             },
             errors=self._notes.texts(),
         )
@@ -102,7 +103,7 @@ class Survey:
             try:
                 ask(network)
             except Unreadable as error:
-                asked = [kind for kind in kinds if kind in self._found]
+                asked = [kind for kind in kinds if kind in self._slots]
                 where = "" if network.name == DEFAULT else f" in {network.name}"
                 self._notes.error(f"could not read what {' and '.join(asked)} ask for{where}: {error}")
                 failed += len(asked) if local else 0
@@ -154,6 +155,7 @@ class Survey:
 
     def _remember(self, hits: list[_Hit], namespace: str, socket: Socket, value: str) -> None:
         if len(hits) >= self._most_hits:
+            self._total += 1
             self._unreturned += 1
             return
         remote, local = unmapped(socket.remote), unmapped(socket.local)
@@ -172,15 +174,9 @@ class Survey:
             self._take("listeningport", hit.value, _local_part(hit) | _rest(hit, owners))
 
     def _take(self, kind: str, value: str, element: dict[str, Any]) -> None:
-        self._left -= len(orjson.dumps(element)) + 1
-        if self._left < 0:
+        self._total += 1
+        if not self._findings.add(self._slots[kind][value], element):
             self._unreturned += 1
-        else:
-            self._found[kind].setdefault(value, []).append(element)
-
-    def _elements(self, kind: str) -> dict[str, list[dict[str, Any]] | None]:
-        """Every value that was asked, in its order; null where nothing was found."""
-        return {value: self._found[kind].get(value) for value in self._questions.asked(kind)}
 
 
 def address_text(address: bytes) -> str:

@@ -34,7 +34,7 @@ class Inventory:
     errors: list[str]
     """What could not be read; what is missing for that is not among the packages."""
     complete: bool
-    """Whether at least one manager's database was found, and each that was found was read."""
+    """Whether a manager's database was found, and everything in each that was found was read."""
 
 
 def installed(
@@ -43,20 +43,20 @@ def installed(
     """The packages of every manager that has a database here, sorted by name and version."""
     packages: list[Package] = []
     notes = Notes()
-    found = failed = 0
+    found = False
     for manager in managers:
         if not manager.present(root):
             continue
-        found += 1
+        found = True
         try:
             packages += manager.packages(root, deadline_s, notes)
         except (OSError, ValueError) as error:
-            failed += 1
             notes.error(f"could not read the packages of {manager.kind}: {reason_of(error)}")
     if not found:
         notes.error(NO_DATABASE)
     packages.sort()
-    return Inventory(packages, notes.texts() or [], found > 0 and not failed)
+    errors = notes.texts() or []
+    return Inventory(packages, errors, complete=not errors)
 
 
 __all__ = ["MANAGERS", "NO_DATABASE", "Inventory", "Package", "installed"]

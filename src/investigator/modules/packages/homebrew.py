@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from investigator.modules.file.opening import join
+from investigator.modules.file.opening import join, path_text
 from investigator.modules.packages.interface import MAX_NAME_BYTES, MAX_PACKAGES, Package, printable
 from investigator.modules.packages.reading import could_not_read, existing, out_of_time, read_file, subfolders
 
@@ -36,7 +36,12 @@ class Homebrew:
         for kind, shelf in _SHELVES:
             for path in existing(root, tuple(f"{prefix}/{shelf}" for prefix in _PREFIXES)):
                 for name in _readable(path, notes):
-                    if out_of_time(deadline_s, path, notes) or len(found) >= MAX_PACKAGES:
+                    if out_of_time(deadline_s, path, notes):
+                        return found
+                    if len(found) >= MAX_PACKAGES:
+                        notes.note(
+                            f"Homebrew has more than {MAX_PACKAGES:,} packages: those after {path_text(path)} are left out"
+                        )
                         return found
                     found += _versions(join(path, name), name, kind, notes)
         return found

@@ -30,17 +30,23 @@ class WindowsPrograms:
         return sys.platform == "win32"
 
     def packages(self, root: bytes, deadline_s: float, notes: Notes) -> list[Package]:  # noqa: ARG002 - as above
-        """What is installed; raises OSError if the registry cannot be read."""
+        """What is installed; raises OSError or ValueError if the registry cannot be read."""
         return programs_of(_entries())
 
 
 def programs_of(entries: Iterable[Entry]) -> list[Package]:
-    """The programs among Uninstall keys: those that have a name; one that both views show counts once."""
+    """The programs among Uninstall keys: those that have a name; one that both views show counts once.
+
+    Raises:
+        ValueError: there are more than any system has.
+    """
     found: dict[Package, None] = {}
     for arch, values in entries:
         name, version = (values.get(key) for key in _VALUES)
-        if not isinstance(name, str) or not name.strip() or len(found) >= MAX_PACKAGES:
+        if not isinstance(name, str) or not name.strip():
             continue
+        if len(found) >= MAX_PACKAGES:
+            raise ValueError(f"more than {MAX_PACKAGES:,} programs")
         shown = version.strip() if isinstance(version, str) else ""
         if max(len(name), len(shown)) <= MAX_NAME_BYTES:
             found[Package(_clean(name), _clean(shown), "windows", arch)] = None

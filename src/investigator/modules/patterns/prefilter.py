@@ -1,15 +1,27 @@
-r"""What points at places that may match, and passes none over: RE2 over bytes.
+r"""What points at places that may match, and passes none over: RE2 over bytes, and Hyperscan before it where that pays.
 
 For lines `line_prefilter(pattern)`, for text that has none (memory) `raw_prefilter(pattern)`; both give None for a pattern
 that cannot be rewritten, and then everything has to be judged. A prefilter may be used by several threads at once, and
 releases the interpreter's lock while it searches.
+
+Hyperscan is brought in when RE2 has cost a pattern as much time as compiling for Hyperscan will: a small search never pays
+for it, a large one pays at most double the price of the better choice.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from investigator.modules.patterns.hyper import compile_filter, price_s
 from investigator.modules.patterns.superset import Superset, compile_superset, superset, without_start
+
+if TYPE_CHECKING:
+    from investigator.modules.patterns.libhs import Database
+
+MIN_BLOCK_BYTES: Final = 256
+"""Below, a call to Hyperscan costs more than RE2's search."""
 
 _LOOSE_ATTEMPTS: Final = 16
 """So many times the literal may stand elsewhere than at a line's start, before `^` is asked for after all."""
@@ -49,6 +61,55 @@ class Re2Prefilter:
         return -1 if found is None else int(found.start())
 
 
+class TwoStagePrefilter:
+    """Hyperscan says whether a block has a candidate at all, RE2 where; RE2 alone until that pays."""
+
+    def __init__(self, slow: Prefilter, rewritten: Superset, program_size: int) -> None:
+        self._slow = slow
+        self._source = (rewritten, program_size)
+        self._has_start = "(?:^)" in rewritten.pattern
+        self._left_s = price_s(program_size)
+        self._compiling = threading.Lock()
+        self._fast: Database | None = None
+
+    def candidate(self, buffer: bytearray | bytes, start: int, end: int) -> int:
+        """See `Prefilter`."""
+        fast = self._fast
+        if fast is not None:
+            # a byte more on either side: the part's own edges are then not taken for edges of a line
+            first, behind = max(start - 1, 0), min(end + 1, len(buffer))
+            if (
+                end - start >= MIN_BLOCK_BYTES
+                and not fast.may_match(buffer, first, behind)
+                # behind a block's last newline there is no empty line for Hyperscan
+                and not (self._has_start and behind == end and buffer[end - 1] == 0x0A)
+            ):
+                return -1
+            return self._slow.candidate(buffer, start, end)
+        if self._left_s == _NEVER:
+            return self._slow.candidate(buffer, start, end)
+        began = time.perf_counter()
+        place = self._slow.candidate(buffer, start, end)
+        self._left_s -= time.perf_counter() - began  # threads may lose each other's; it is a rule of thumb
+        if self._left_s <= 0 and self._compiling.acquire(blocking=False):
+            self.bring_in()
+        return place
+
+    @property
+    def has_hyperscan(self) -> bool:
+        """Whether it was brought in."""
+        return self._fast is not None
+
+    def bring_in(self) -> bool:
+        """Compile for Hyperscan now; false: RE2 stays alone."""
+        self._fast = compile_filter(*self._source)
+        self._left_s = _NEVER
+        return self._fast is not None
+
+
+_NEVER: Final = float("inf")
+
+
 def line_prefilter(pattern: str) -> Prefilter | None:
     """The prefilter for a pattern on lines (see `superset`); None: it cannot be rewritten."""
     return _prefilter(superset(pattern))
@@ -76,4 +137,4 @@ def _prefilter(rewritten: Superset | None) -> Prefilter | None:
     if rewritten is None or program is None:
         return None
     loose = compile_superset(without_start(rewritten))
-    return Re2Prefilter(program, loose)
+    return TwoStagePrefilter(Re2Prefilter(program, loose), rewritten, program.programsize)

@@ -6,16 +6,18 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from investigator.modules.durations import duration_text
+from investigator.modules.findings import Findings
 from investigator.modules.interface import MASK, Context, Spec
-from investigator.modules.packages import Package, installed
+from investigator.modules.notes import WARNING
+from investigator.modules.packages import installed
 from investigator.modules.pkg.parameters import Parameters, PkgFlags, make_matcher, parameters_of_flags
 from investigator.modules.pkg.report import package_json, result_lines
+from investigator.modules.processes.crew import end_before
 from investigator.protocol.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_MARGIN_S: Final = 1.0
 _ROOM_BYTES: Final = 64 << 10
 """Of a result, what is left for all but the packages."""
 
@@ -57,16 +59,22 @@ class PkgModule:
         """Read every database that there is; a failure if there is none that could be read."""
         started_ns = time.monotonic_ns()
         pick = make_matcher(parameters)
-        inventory = installed(deadline_s=context.deadline_s - _MARGIN_S)
-        found, errors = _within(pick(inventory.packages), context.result_bytes)
-        errors = [*inventory.errors, *errors]
+        inventory = installed(deadline_s=end_before(context.deadline_s))
+        wanted, errors = pick(inventory.packages), list(inventory.errors)
+        findings = Findings(context, room_bytes=_ROOM_BYTES)
+        found = findings.slot("packages")
+        for package in wanted:
+            if not findings.add(found, package_json(package)):
+                more = len(wanted) - found.found
+                errors.append(f"{WARNING}{more} more packages match than a result can hold; they are not returned")
+                break
         statistics = {"execruntime": duration_text(time.monotonic_ns() - started_ns)}
         if not inventory.complete and not inventory.packages:
             return Result(statistics=statistics, errors=errors)
         return Result(
-            foundanything=bool(found),
+            foundanything=bool(wanted),
             success=True,
-            elements={"packages": found},
+            elements=findings.rest(empty=[]),
             statistics=statistics,
             errors=errors or None,
         )
@@ -79,20 +87,6 @@ class PkgModule:
         """The result for extra privacy mode: packages name nobody and stay, as in MIG; errors name files."""
         errors = result.get("errors")
         return {**result, "errors": errors and [MASK for _ in errors]}
-
-
-def _within(packages: list[Package], result_bytes: int) -> tuple[list[dict[str, str]], list[str]]:
-    """As many packages as a result can hold, and what is said about the rest."""
-    left = result_bytes - _ROOM_BYTES
-    found: list[dict[str, str]] = []
-    for package in packages:
-        shown, size = package_json(package)
-        left -= size
-        if left < 0:
-            more = len(packages) - len(found)
-            return found, [f"warning: {more} more packages match than a result can hold; they are not returned"]
-        found.append(shown)
-    return found, []
 
 
 MODULE = PkgModule()

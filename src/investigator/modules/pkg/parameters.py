@@ -90,4 +90,4 @@ def _compiled(pattern: str, where: str) -> NamePattern:
     try:
         return NamePattern(pattern)
     except BadRegex as error:
-        raise BadRegex(f"{where}: {error}", pattern=error.pattern, position=error.position, hint=error.hint) from None
+        raise error.at(where) from None

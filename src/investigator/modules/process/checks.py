@@ -38,6 +38,7 @@ KINDS: Final = {
 }  # fmt: skip
 """What printed lines call the checks of a list."""
 _MAX_PID: Final = 2**32 - 1
+_MAX_DIGITS: Final = 10
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -194,11 +195,11 @@ def _check(name: str, where: str, value: str, share: int) -> ProcessCheck:
     if name in REGEX_LISTS:
         negated = value.startswith("!") and value != "!"
         text = value[1:] if negated else value
-        number = int(text) if name in ("users", "parents") and text.isascii() and text.isdigit() else None
+        number = int(text) if name in ("users", "parents") and _is_number(text) else None
         pattern = text_pattern(text, where, memory_bytes=share)
         return TextCheck(pattern=pattern, number=number, inverted=negated, **common)
     if name == "pids":
-        if not (value.isascii() and value.isdigit() and len(value) <= 10 and 0 < int(value) <= _MAX_PID):
+        if not (_is_number(value) and 0 < int(value) <= _MAX_PID):
             raise BadParameters(f"{where}: {value[:40]!r} is no process id")
         return PidCheck(number=int(value), **common)
     if name == "started":
@@ -206,3 +207,8 @@ def _check(name: str, where: str, value: str, share: int) -> ProcessCheck:
         return StartedCheck(later=later, period_ns=period_ns, **common)
     expected = value.upper()
     return HashCheck(algorithm=hash_algorithm(name, value, where), expected=expected, **{**common, "value": expected})
+
+
+def _is_number(text: str) -> bool:
+    """Whether it may be the number of a process or user; what is longer, Python may refuse to convert."""
+    return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS

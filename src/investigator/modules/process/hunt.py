@@ -54,7 +54,7 @@ def search(plans: list[Plan], context: Context, host: Host) -> Result:
     """Ask all that the searches ask of every process there is."""
     began_ns = time.monotonic_ns()
     deadline_s = end_before(context.deadline_s)
-    report = Report(plans, result_bytes=context.result_bytes)
+    report = Report(plans, context)
     asks_arguments = any(check.field == "cmdlines" for plan in plans for check in plan.checks)
     around = Surroundings(
         host=host,
@@ -64,13 +64,18 @@ def search(plans: list[Plan], context: Context, host: Host) -> Result:
     )
     pids = host.pids()
     threads = None if any(_hashes(plan) for plan in plans) else 1  # reading /proc alone, several would only wait
-    work = work_off(
-        pids, partial(_look, plans=plans, around=around), deadline_s=deadline_s, threads=threads, patience_s=PATIENCE_S
-    )
-    done = sorted(work.done, key=itemgetter(0))
-    for _, hits in done:
+    judged = 0
+
+    def take(_: int, hits: list[Hit] | None) -> None:
+        nonlocal judged
+        judged += hits is not None
         for hit in hits or ():
             report.hit(hit.plan, hit.check, hit.process)
+
+    look = partial(_look, plans=plans, around=around)
+    work = work_off(pids, look, deadline_s=deadline_s, threads=threads, patience_s=PATIENCE_S, take=take)
+    for pid, hits in sorted(work.done, key=itemgetter(0)):
+        take(pid, hits)
     for (doing, why), troubled in sorted(around.troubles.items()):
         report.could_not(doing, why, troubled)
     if work.hanging:
@@ -82,7 +87,7 @@ def search(plans: list[Plan], context: Context, host: Host) -> Result:
         success=True,
         elements=report.elements(),
         statistics={
-            "processcount": sum(hits is not None for _, hits in done),
+            "processcount": judged,
             "totalhits": report.total,
             "exectime": duration_text(time.monotonic_ns() - began_ns),
         },

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from investigator.modules.file.opening import on_one_line
+from investigator.modules.notes import WARNING
 from investigator.modules.process.checks import KINDS
-from investigator.modules.processes.report import WARNING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

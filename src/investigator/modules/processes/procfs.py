@@ -116,11 +116,6 @@ class Process:
             arguments.pop()
         return arguments, whole
 
-    def environment_has(self, name: bytes) -> bool:
-        """Whether the environment that it was started with sets a variable."""
-        text = self._read("environ", MAX_COMMAND_LINE_BYTES)
-        return any(item.startswith(name + b"=") for item in text.split(b"\0"))
-
     def open_files(self) -> tuple[list[bytes], bool]:
         """What its descriptors and its current folder lead to, and whether that is all of it.
 

@@ -4,33 +4,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
+from investigator.modules.findings import Findings
 from investigator.modules.interface import MASK
+from investigator.modules.notes import Notes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from investigator.modules.interface import Context
     from investigator.modules.processes.searches import Check, Plan
 
-WARNING: Final = "warning: "
-MAX_ERRORS: Final = 30
 _ERROR_ROOM_BYTES: Final = 1 << 20
 _SHOWN_PIDS: Final = 10
 _MAX_TEXT_CHARACTERS: Final = 8192
+_NOBODY: Final = {"name": "", "pid": 0}
 
 
 class Report:
     """Collects hits and problems; hits are given in the order in which they are to be reported."""
 
-    def __init__(self, plans: list[Plan], *, result_bytes: int) -> None:
-        self._plans = plans
-        self._left = max(result_bytes - _ERROR_ROOM_BYTES, 0)
+    def __init__(self, plans: list[Plan], context: Context) -> None:
+        self._notes = Notes()
         self._hits: dict[Plan, int] = dict.fromkeys(plans, 0)
         self._unreturned: dict[Plan, int] = {}
-        self._elements: dict[tuple[Plan, Check | None], list[dict[str, Any]]] = {}
-        self._errors: list[str] = []
-        self._notes: list[str] = []
+        self._findings = Findings(context, room_bytes=_ERROR_ROOM_BYTES)
+        self._slots = {
+            (plan, check): self._findings.slot(plan.label, nothing={"process": _NOBODY, "search": _search(plan, check)})
+            for plan in plans
+            for check in ((None,) if plan.matchall else plan.checks)
+        }
 
     def hit(
         self, plan: Plan, check: Check | None, process: Mapping[str, Any], more: Mapping[str, Any] | None = None
@@ -42,19 +44,13 @@ class Report:
         if self._hits[plan] >= plan.matchlimit:
             return
         self._hits[plan] += 1
-        element = {"process": process, "search": plan.search if check is None else plan.one(check), **(more or {})}
-        if plan not in self._unreturned:
-            self._left -= len(orjson.dumps(element)) + 1
-        if self._left < 0:
+        element = {"process": process, "search": _search(plan, check), **(more or {})}
+        if plan in self._unreturned or not self._findings.add(self._slots[plan, check], element):
             self._unreturned[plan] = self._unreturned.get(plan, 0) + 1
-        else:
-            self._elements.setdefault((plan, check), []).append(element)
 
     def error(self, text: str) -> None:
         """A soft error, the same one once."""
-        text = text[:_MAX_TEXT_CHARACTERS]
-        if text not in self._errors:
-            self._errors.append(text)
+        self._notes.error(text[:_MAX_TEXT_CHARACTERS])
 
     def could_not(self, doing: str, why: str, pids: Iterable[int]) -> None:
         """The same thing could not be done for these processes: one line for all of them."""
@@ -65,9 +61,7 @@ class Report:
 
     def note(self, text: str) -> None:
         """Something that must be said in any case: what was left out, and why."""
-        text = WARNING + text
-        if text not in self._notes:
-            self._notes.append(text)
+        self._notes.note(text)
 
     @property
     def total(self) -> int:
@@ -76,9 +70,6 @@ class Report:
 
     def errors(self) -> list[str] | None:
         """The texts for the result."""
-        errors = self._errors[:MAX_ERRORS]
-        if len(self._errors) > MAX_ERRORS:
-            errors.append(f"{len(self._errors) - MAX_ERRORS} errors were not returned")
         for plan, hits in self._hits.items():
             if hits >= plan.matchlimit:
                 self.note(f"search '{plan.label}' reached its limit of {hits} matches; there may be more")
@@ -86,20 +77,15 @@ class Report:
             self.note(
                 f"search '{plan.label}' found {count} more than a result can hold; they are counted, not returned"
             )
-        return [*errors, *self._notes] or None
+        return self._notes.texts()
 
-    def elements(self) -> dict[str, list[dict[str, Any]]]:
+    def elements(self) -> dict[str, Any]:
         """By label; where a search, or a check that reports its own, found nothing, one element says so."""
-        found: dict[str, list[dict[str, Any]]] = {}
-        for plan in self._plans:
-            of_plan = found[plan.label] = []
-            for check in (None,) if plan.matchall else plan.checks:
-                nothing = {
-                    "process": {"name": "", "pid": 0},
-                    "search": plan.search if check is None else plan.one(check),
-                }
-                of_plan += self._elements.get((plan, check)) or [nothing]
-        return found
+        return self._findings.rest()
+
+
+def _search(plan: Plan, check: Check | None) -> dict[str, Any]:
+    return plan.search if check is None else plan.one(check)
 
 
 def masked(result: Mapping[str, Any], names: tuple[str, ...], listed: tuple[str, ...] = ()) -> dict[str, Any]:

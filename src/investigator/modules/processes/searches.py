@@ -132,7 +132,7 @@ def compile_at(pattern: str, where: str, *, memory_bytes: int) -> Any:
         except BadRegex:
             return compile_regex(pattern)
     except BadRegex as error:
-        raise BadRegex(f"{where}: {error}", pattern=error.pattern, position=error.position, hint=error.hint) from None
+        raise error.at(where) from None
 
 
 def search_json(search: Any, lists: tuple[str, ...], options: Mapping[str, Any]) -> dict[str, Any]:

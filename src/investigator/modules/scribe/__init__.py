@@ -12,20 +12,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from investigator.modules.durations import duration_text
+from investigator.modules.findings import Findings
 from investigator.modules.interface import MASK, Context, Spec
 from investigator.modules.notes import Notes
 from investigator.modules.packages import installed
+from investigator.modules.processes.crew import end_before
 from investigator.modules.scribe.evaluation import evaluate
 from investigator.modules.scribe.objects import Objects
 from investigator.modules.scribe.parameters import Parameters, ScribeFlags, parameters_of_flags
-from investigator.modules.scribe.report import complaints, result_lines, within
+from investigator.modules.scribe.report import complaints, result_lines, verdict_json, within
 from investigator.modules.scribe.validation import in_order, validate
 from investigator.protocol.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_MARGIN_S: Final = 1.0
 _ROOM_BYTES: Final = 512 << 10
 """Of a result, what is left for all but the tests' results: the errors."""
 
@@ -65,21 +66,22 @@ class ScribeModule:
         """Evaluate all tests; what cannot be decided is said test by test."""
         started_ns = time.monotonic_ns()
         policy, notes = parameters.scribedoc, Notes()
-        deadline_s = context.deadline_s - _MARGIN_S
+        deadline_s = end_before(context.deadline_s)
         objects = Objects(policy, deadline_s, notes, partial(installed, deadline_s=deadline_s), context.folder)
         verdicts = evaluate(in_order(policy), objects)
         ordered = [verdicts[test.test] for test in policy.tests]
         wanted = [one for one in ordered if one.master or not parameters.onlytrue]
         shown, left_out = within(wanted, context.result_bytes - _ROOM_BYTES)
+        form = {"humanoutput": parameters.humanoutput, "jsonoutput": parameters.jsonoutput}
+        findings = Findings(context, room_bytes=_ROOM_BYTES // 2, beside=form)  # all that is `within` fits
+        results = findings.slot("results")
+        for one in shown:
+            findings.add(results, verdict_json(one))
         errors = [*complaints(ordered), *(notes.texts() or ()), *left_out]
         return Result(
             foundanything=any(one.master for one in ordered),
             success=True,
-            elements={
-                "results": shown or None,
-                "humanoutput": parameters.humanoutput,
-                "jsonoutput": parameters.jsonoutput,
-            },
+            elements=findings.rest(),
             statistics={"execruntime": duration_text(time.monotonic_ns() - started_ns)},
             errors=errors or None,
         )

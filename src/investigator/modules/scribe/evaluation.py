@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from investigator.errors import BadInput
@@ -12,7 +12,7 @@ from investigator.modules.versions import compare
 from investigator.protocol.regex import compile_regex
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from investigator.modules.scribe.policy import Test
 
@@ -29,8 +29,10 @@ class Verdict:
     master: bool = False
     """Some value passes, and all tests that it depends on are true."""
     has_true: bool = False
-    results: list[tuple[bool, str]] = field(default_factory=list)
-    """Whether each value passes, with its identifier."""
+    values: Sequence[Value] = ()
+    """All of the object's, shared by all tests on it: a host may have a hundred thousand."""
+    passed: bytes = b""
+    """1 for each value that passes."""
 
 
 def evaluate(tests: Iterable[Test], objects: Objects) -> dict[str, Verdict]:
@@ -46,13 +48,13 @@ def _judge(test: Test, objects: Objects, verdicts: dict[str, Verdict]) -> Verdic
         if verdicts[name].error:
             return Verdict(test, error=f'a test dependency failed ("{name}")')
     try:
-        passes = _evaluator(test)
-        results = [(passes(one), one.identifier) for one in objects.values(test.object)]
+        values = objects.values(test.object)
+        passed = bytes(map(_evaluator(test), values))
     except (Undecided, BadInput) as error:
         return Verdict(test, error=str(error))
-    has_true = any(passed for passed, _ in results)
+    has_true = any(passed)
     master = has_true and all(verdicts[name].master for name in test.requires)
-    return Verdict(test, master=master, has_true=has_true, results=results)
+    return Verdict(test, master=master, has_true=has_true, values=values, passed=passed)
 
 
 def _evaluator(test: Test) -> Callable[[Value], bool]:

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 MAX_VALUES: Final = 100_000
 MAX_VALUE_BYTES: Final = 32 << 20
-"""Of all the values of one object."""
+"""Of all the values of one object, and of all objects together."""
+MAX_VALUES_IN_ALL: Final = 500_000
 MAX_CHAINED: Final = 10_000
 """How often a policy's chain objects are evaluated in all."""
 TEXT: Final = "text"
@@ -71,6 +72,8 @@ class Objects:
     _located: dict[bytes, dict[str, list[bytes] | None]] = field(default_factory=dict)
     _wanted: dict[bytes, set[str]] | None = None
     _chained: int = 0
+    _kept: int = 0
+    _kept_bytes: int = 0
 
     def __post_init__(self) -> None:
         self._objects = {one.object: one for one in self.policy.objects}
@@ -84,13 +87,24 @@ class Objects:
         prepared = self._prepared.get(name)
         if prepared is None:
             try:
-                prepared = self._prepare(self._objects[name])
+                prepared = self._kept_too(self._prepare(self._objects[name]))
             except Undecided as error:
                 prepared = error
             self._prepared[name] = prepared
         if isinstance(prepared, Undecided):
             raise Undecided(str(prepared))
         return prepared
+
+    def _kept_too(self, values: list[Value]) -> list[Value]:
+        """The same, unless with all that is kept already they are too many: every object may meet what one may have."""
+        size = sum(len(one.value) for one in values)
+        if self._kept + len(values) > MAX_VALUES_IN_ALL or self._kept_bytes + size > MAX_VALUE_BYTES:
+            raise Undecided(
+                f"objects have more than {MAX_VALUES_IN_ALL:,} values, or {MAX_VALUE_BYTES:,} characters, in all"
+            )
+        self._kept += len(values)
+        self._kept_bytes += size
+        return values
 
     def _prepare(self, one: Object) -> list[Value]:
         if is_chain_only(one):
@@ -144,11 +158,11 @@ class Objects:
     def _captured(self, source: FileContentSource, chain_root: str | None) -> Iterator[Value]:
         expression = self._expression(source.expression)
         for path in self._files(source, chain_root):
-            matched = False
+            matched, shown = False, path_text(path)
             for groups in expression.captures(path, self.deadline_s, self.notes):
                 matched = True
                 for group in groups:
-                    yield Value(path_text(path), group)
+                    yield Value(shown, group)
             if matched:
                 yield from self._of_chain(source.import_chain, path)
 

@@ -86,7 +86,8 @@ class _Builder:
         self.document: Any = None
         self._what = what
         self._open: list[_Collection] = []
-        self._anchors: dict[str, tuple[Any, int]] = {}
+        self._anchors: dict[str, tuple[Any, int, int]] = {}
+        """What is complete: its value, how many values are in it, and how deep it is."""
         self._documents = self._nodes = 0
 
     def take(self, kind: str, event: Any) -> None:
@@ -103,26 +104,32 @@ class _Builder:
         elif kind == "AliasEvent":
             if event.anchor not in self._anchors:
                 raise self._wrong(event, f"*{event.anchor} stands for nothing that is complete")
-            value, nodes = self._anchors[event.anchor]
-            self._put(value, event, nodes=nodes)
+            value, nodes, depth = self._anchors[event.anchor]
+            if len(self._open) + depth > MAX_DEPTH:
+                raise self._wrong(event, f"nested deeper than {MAX_DEPTH}")
+            self._put(value, event, nodes=nodes, depth=depth)
         elif kind in ("SequenceStartEvent", "MappingStartEvent"):
             if len(self._open) >= MAX_DEPTH:
                 raise self._wrong(event, f"nested deeper than {MAX_DEPTH}")
             self._open.append(_Collection([] if kind == "SequenceStartEvent" else {}, event.anchor, self._nodes))
         elif kind in ("SequenceEndEvent", "MappingEndEvent"):
             done = self._open.pop()
-            self._put(done.value, event, anchor=done.anchor, inside=self._nodes - done.nodes_before)
+            inside = self._nodes - done.nodes_before
+            self._put(done.value, event, anchor=done.anchor, inside=inside, depth=done.depth)
 
-    def _put(self, value: Any, event: Any, *, nodes: int = 1, anchor: str | None = None, inside: int = 0) -> None:
-        """Add a complete value, which counts as `nodes`, with `inside` more counted already."""
+    def _put(
+        self, value: Any, event: Any, *, nodes: int = 1, anchor: str | None = None, inside: int = 0, depth: int = 0
+    ) -> None:
+        """Add a complete value, which counts as `nodes`, with `inside` more counted already, and is so deep."""
         self._nodes += nodes
         if self._nodes > MAX_NODES:
             raise self._wrong(event, f"more than {MAX_NODES:,} values")
         if anchor is not None:
-            self._anchors[anchor] = (value, nodes + inside)
+            self._anchors[anchor] = (value, nodes + inside, depth)
         if not self._open:
             self.document = value
             return
+        self._open[-1].depth = max(self._open[-1].depth, depth + 1)
         problem = self._open[-1].add(value)
         if problem:
             raise self._wrong(event, problem)
@@ -139,6 +146,7 @@ class _Collection:
         self.value = value
         self.anchor = anchor
         self.nodes_before = nodes_before
+        self.depth = 1
         self._key: str | None = None
 
     def add(self, value: Any) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from investigator.modules.notes import WARNING
 from investigator.protocol.codec import one_line
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 MAX_ERRORS: Final = 1000
 _MAX_CHARACTERS: Final = 10_000
-_WARNING: Final = "warning: "
 
 
 def verdict_json(verdict: Verdict) -> dict[str, Any]:
@@ -24,7 +24,10 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
     shown: dict[str, Any] = {"testid": test.test, "name": test.name, "description": test.description}
     if test.tags:
         shown["tags"] = [{"key": tag.key, "value": tag.value} for tag in test.tags]
-    results = [{"result": passed, "identifier": identifier} for passed, identifier in verdict.results]
+    results = [
+        {"result": bool(passed), "identifier": value.identifier}
+        for passed, value in zip(verdict.passed, verdict.values, strict=True)
+    ]
     return shown | {
         "iserror": bool(verdict.error),
         "error": verdict.error,
@@ -34,21 +37,20 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def within(verdicts: Sequence[Verdict], room_bytes: int) -> tuple[list[dict[str, Any]], list[str]]:
-    """As many results as there is room for, and what is said about the rest; what is true goes first then."""
-    shown = [verdict_json(one) for one in verdicts]
-    sizes = [len(orjson.dumps(one)) + 1 for one in shown]
+def within(verdicts: Sequence[Verdict], room_bytes: int) -> tuple[list[Verdict], list[str]]:
+    """As many verdicts as there is room for, and what is said about the rest; what is true goes first then."""
+    sizes = [len(orjson.dumps(verdict_json(one))) + 1 for one in verdicts]  # one at a time: all of them may be large
     if sum(sizes) <= room_bytes:
-        return shown, []
+        return list(verdicts), []
     kept: set[int] = set()
-    for place in sorted(range(len(shown)), key=lambda at: not verdicts[at].master):
+    for place in sorted(range(len(verdicts)), key=lambda at: not verdicts[at].master):
         room_bytes -= sizes[place]
         if room_bytes < 0:
             break
         kept.add(place)
-    more = len(shown) - len(kept)
-    return [shown[at] for at in sorted(kept)], [
-        f"{_WARNING}{more} test results are more than a result can hold; they are not returned"
+    more = len(verdicts) - len(kept)
+    return [verdicts[at] for at in sorted(kept)], [
+        f"{WARNING}{more} test results are more than a result can hold; they are not returned"
     ]
 
 
@@ -77,7 +79,7 @@ def result_lines(result: Mapping[str, Any], *, everything: bool) -> Iterator[str
         for line in show(one):
             yield _plain(line)
     for text in result.get("errors") or ():
-        if everything or text.startswith(_WARNING):
+        if everything or text.startswith(WARNING):
             yield _plain(text)
     statistics = result.get("statistics")
     if everything and statistics:

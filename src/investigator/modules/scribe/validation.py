@@ -215,7 +215,7 @@ def _compiles(pattern: str, where: str) -> int:
     try:
         groups: int = compile_regex(pattern).groups
     except BadRegex as error:
-        raise BadRegex(f"{where}: {error}", pattern=error.pattern, position=error.position, hint=error.hint) from None
+        raise error.at(where) from None
     return groups
 
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import os
 import sys
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
-import orjson
 
 from investigator.errors import BadParameters
 from investigator.modules.file.hunt import Hunt, make_plans
 from investigator.modules.file.opening import on_one_line, open_file, path_text, reason, split
 from investigator.modules.file.parameters import Options, Search, is_absolute
+from investigator.modules.findings import Findings
 from investigator.modules.interface import MASK, Context, Need, Spec, flag
 from investigator.modules.notes import WARNING, Notes
 from investigator.modules.sshkey.keys import CANDIDATE, Key, keys_of
@@ -108,7 +109,7 @@ class SshKeyModule:
             "keys": Search(paths=paths, sizes=small, contents=[CANDIDATE], options=options),
             "authorized": Search(paths=paths, sizes=small, names=["^authorized_keys2?$"], options=options),
         }
-        found = _Found(context.result_bytes)
+        found = _Found(context)
         if paths:
             Hunt(make_plans(searches, folder=context.folder), context, found).run()
         else:
@@ -139,11 +140,11 @@ class SshKeyModule:
 class _Found(Notes):
     """What the search tells: each candidate is read as it comes."""
 
-    def __init__(self, result_bytes: int) -> None:
+    def __init__(self, context: Context) -> None:
         super().__init__()
         self.files_count = 0
-        self._left = max(result_bytes - _ROOM_BYTES, 0)
-        self._keys: dict[bytes, list[dict[str, Any]]] = {}
+        self._findings = Findings(context, room_bytes=_ROOM_BYTES)
+        self._keys = self._findings.slot("keys", order=itemgetter("path"))
         self._seen: set[bytes] = set()
         self._unreturned = 0
 
@@ -162,21 +163,15 @@ class _Found(Notes):
         if held.unparsable:
             self.error(f"{shown} contained unparsable data")
         for key in held.keys:
-            self._add(path, _element(shown, key))
-
-    def _add(self, path: bytes, element: dict[str, Any]) -> None:
-        self._left -= len(orjson.dumps(element)) + 1
-        if self._left < 0:
-            self._unreturned += 1
-        else:
-            self._keys.setdefault(path, []).append(element)
+            if not self._findings.add(self._keys, _element(shown, key)):
+                self._unreturned += 1
 
     def result(self) -> Result:
-        """MIG's shape, sorted by path, in each file in its order."""
-        keys = [element for path in sorted(self._keys) for element in self._keys[path]]
+        """MIG's shape, sorted by path, in each file in its order; where there are pieces, each is."""
         if self._unreturned:
             self.note(f"{self._unreturned} more keys than a result can hold; they are counted, not returned")
-        return Result(foundanything=bool(keys), success=True, elements={"keys": keys or None}, errors=self.texts())
+        anything = self._keys.found + self._unreturned > 0
+        return Result(foundanything=anything, success=True, elements=self._findings.rest(), errors=self.texts())
 
     failed_to_open = Notes.error
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from investigator.modules.file.hunt import MARGIN_S
 from investigator.modules.interface import Context, Need, Spec
 from investigator.modules.notes import Notes
+from investigator.modules.processes.crew import end_before
 from investigator.modules.user.host import read_host
 from investigator.modules.user.parameters import (
     Parameters,
@@ -82,11 +82,8 @@ class UserModule:
         """Read all, judge each account."""
         began_ns = time.monotonic_ns()
         checks, notes = make_checks(parameters), Notes()
-        left_s = context.deadline_s - time.monotonic()
-        host = read_host(self._root, notes, deadline_s=context.deadline_s - min(MARGIN_S, max(left_s, 0.0) / 10))
-        report = Report(
-            notes, result_bytes=context.result_bytes, limit=parameters.options.matchlimit, began_ns=began_ns
-        )
+        host = read_host(self._root, notes, deadline_s=end_before(context.deadline_s))
+        report = Report(notes, context, limit=parameters.options.matchlimit, began_ns=began_ns)
         judge = all if parameters.options.matchall else any
         for person in host.people:
             if judge(check.holds(person, context.now) for check in checks):

@@ -185,7 +185,7 @@ def _regex(field: str, kind: str, value: str, memory_bytes: int) -> RegexCheck:
     try:
         return RegexCheck(kind, compile_regex(pattern, memory_bytes=memory_bytes), value.startswith("!"))
     except BadRegex as error:
-        raise BadRegex(f"{field}: {error}", pattern=error.pattern, position=error.position, hint=error.hint) from None
+        raise error.at(field) from None
 
 
 def _uids(value: str) -> UidCheck:

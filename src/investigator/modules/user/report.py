@@ -6,10 +6,9 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from investigator.modules.durations import NS_PER_S, duration_text, utc_text
 from investigator.modules.file.opening import on_one_line, path_text
+from investigator.modules.findings import Findings
 from investigator.modules.interface import MASK
 from investigator.modules.notes import WARNING
 from investigator.protocol.result import Result
@@ -17,6 +16,7 @@ from investigator.protocol.result import Result
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from investigator.modules.interface import Context
     from investigator.modules.notes import Notes
     from investigator.modules.user.accounts import Group
     from investigator.modules.user.host import Host, Person, SudoRule
@@ -28,13 +28,12 @@ _LISTS: Final = ("accounts", "groups", "sudoers")
 class Report:
     """Collects while accounts are judged; `result` is what comes of it."""
 
-    def __init__(self, notes: Notes, *, result_bytes: int, limit: int, began_ns: int) -> None:
+    def __init__(self, notes: Notes, context: Context, *, limit: int, began_ns: int) -> None:
         """`limit` is of accounts, 0 for none; `began_ns` is on `time.monotonic_ns()`'s scale."""
         self._notes = notes
-        self._left = max(result_bytes - _ROOM_BYTES, 0)
+        self._context = context
         self._limit = limit
         self._hits = 0
-        self._cut = 0
         self._lists: dict[str, list[dict[str, Any]]] = {name: [] for name in _LISTS}
         self._began_ns = began_ns
 
@@ -44,8 +43,7 @@ class Report:
         if self._limit and self._hits > self._limit:
             return
         account, login = person.account, person.login
-        self._add(
-            "accounts",
+        self._lists["accounts"].append(
             {
                 "name": path_text(account.name),
                 "uid": account.uid,
@@ -69,28 +67,24 @@ class Report:
     def group(self, group: Group) -> None:
         """One that matches, with the members of its line."""
         members = [path_text(member) for member in group.members]
-        self._add("groups", {"name": path_text(group.name), "gid": group.gid, "members": members})
+        self._lists["groups"].append({"name": path_text(group.name), "gid": group.gid, "members": members})
 
     def sudo_rule(self, rule: SudoRule) -> None:
         """One that matches."""
         where = {"file": _text(rule.rule.file), "line": rule.rule.line}
-        self._add("sudoers", {"who": _text(rule.who), "rule": _text(rule.shown), **where})
-
-    def _add(self, name: str, element: dict[str, Any]) -> None:
-        self._left -= len(orjson.dumps(element)) + 1
-        if self._left < 0:
-            self._cut += 1
-        else:
-            self._lists[name].append(element)
+        self._lists["sudoers"].append({"who": _text(rule.who), "rule": _text(rule.shown), **where})
 
     def result(self, host: Host) -> Result:
         """Accounts in the order of their uid, groups of their gid, rules as sudo reads them."""
         if self._limit and self._hits > self._limit:
             self._notes.note(f"{self._hits} accounts match, of which {self._limit} are returned (-matchlimit)")
-        if self._cut:
-            self._notes.note(f"{self._cut} more findings than a result can hold; they are counted, not returned")
         self._lists["accounts"].sort(key=lambda one: (one["uid"], one["name"]))
         self._lists["groups"].sort(key=lambda one: (one["gid"], one["name"]))
+        findings = Findings(self._context, room_bytes=_ROOM_BYTES)
+        slots = [(findings.slot(name), found) for name, found in self._lists.items()]
+        cut = sum(not findings.add(slot, one) for slot, found in slots for one in found)
+        if cut:
+            self._notes.note(f"{cut} more findings than a result can hold; they are counted, not returned")
         statistics = {
             "accounts": len(host.people),
             "groups": len(host.groups),
@@ -102,7 +96,7 @@ class Report:
         return Result(
             foundanything=bool(self._hits) or any(self._lists.values()),
             success=True,
-            elements=self._lists,
+            elements=findings.rest(empty=[]),
             statistics=statistics,
             errors=self._notes.texts(),
         )
@@ -151,9 +145,11 @@ def masked(result: Mapping[str, Any]) -> dict[str, Any]:
     """Without whatever names a person, group, file, peer or command; numbers, states and times stay."""
     elements, errors = result.get("elements"), result.get("errors")
     shown = elements and {
-        "accounts": [_masked_account(one) for one in elements["accounts"]],
-        "groups": [{**one, "name": MASK, "members": _all_masked(one["members"])} for one in elements["groups"]],
-        "sudoers": [{**one, "who": MASK, "rule": MASK, "file": MASK} for one in elements["sudoers"]],
+        "accounts": [_masked_account(one) for one in elements.get("accounts") or ()],
+        "groups": [
+            {**one, "name": MASK, "members": _all_masked(one["members"])} for one in elements.get("groups") or ()
+        ],
+        "sudoers": [{**one, "who": MASK, "rule": MASK, "file": MASK} for one in elements.get("sudoers") or ()],
     }
     return {**result, "elements": shown, "errors": errors and [MASK for _ in errors]}
 

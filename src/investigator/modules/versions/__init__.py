@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from investigator.errors import BadInput
 from investigator.modules.versions import apk, dpkg, pacman, rpm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+MAX_CHARACTERS: Final = 16_384
 _ORDERS: Final[dict[str, Callable[[str, str], int]]] = {
     "dpkg": dpkg.compare,
     "rpm": rpm.compare,
@@ -27,6 +29,9 @@ def compare(kind: str, left: str, right: str) -> int:
     Kinds without an order of their own (Homebrew, Windows, texts that are no package's version) have rpm's.
 
     Raises:
-        BadInput: a version that dpkg does not take.
+        BadInput: a version that dpkg does not take, or a text that is longer than any version.
     """
+    longest = max(len(left), len(right))
+    if longest > MAX_CHARACTERS:
+        raise BadInput(f"a text of {longest:,} characters is no version; {MAX_CHARACTERS:,} at most")
     return _ORDERS.get(kind, rpm.compare)(left, right)

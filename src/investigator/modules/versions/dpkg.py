@@ -7,10 +7,10 @@ a piece without digits by character (`~` before the end, the end before letters,
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final
 
 from investigator.errors import BadInput
+from investigator.modules.versions.remembering import Remembered
 
 _MAX_EPOCH: Final = 2**31 - 1
 _SPACE: Final = " \t\n\v\f\r"
@@ -35,7 +35,7 @@ def compare(left: str, right: str) -> int:
     return (a > b) - (a < b)
 
 
-@lru_cache(maxsize=8192)
+@Remembered
 def sort_key(version: str) -> tuple[int, _Part, _Part]:
     """Something that sorts as dpkg does; equal for versions that dpkg holds equal (`1.0`, `0:1.0-0`).
 
@@ -87,7 +87,7 @@ def _part_key(part: str) -> _Part:
     return (*pieces, _END)
 
 
-@lru_cache(maxsize=1024)
+@Remembered
 def _text_key(text: str) -> str:
     """Characters that sort as dpkg sorts those of a piece, closed by the end's."""
     return "".join(map(_order, text)) + _TEXT_END

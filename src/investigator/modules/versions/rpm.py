@@ -7,8 +7,9 @@ older than the end, the end older than `^`, that older than letters, these older
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final
+
+from investigator.modules.versions.remembering import Remembered
 
 _EPOCH: Final = re.compile(r"([0-9]*):", re.ASCII)
 _SEGMENT: Final = re.compile(r"0*([0-9]+)|([A-Za-z]+)|(~)|(\^)", re.ASCII)
@@ -28,7 +29,7 @@ def compare(left: str, right: str) -> int:
     return (a > b) - (a < b)
 
 
-@lru_cache(maxsize=8192)
+@Remembered
 def sort_key(label: str) -> tuple[_Part, _Part, tuple[_Part, ...]]:
     """Something that sorts as rpm does; equal for labels that rpm holds equal (`1.0`, `0:1.00`)."""
     epoch = _EPOCH.match(label)

@@ -79,7 +79,7 @@ class YaraModule:
 
     def run(self, parameters: Parameters, context: Context) -> Result:
         """Scan files, then processes."""
-        report = Report(result_bytes=context.result_bytes)
+        report = Report(context)
         scan(parameters, context, report)
         return report.result()
 

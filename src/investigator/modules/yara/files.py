@@ -75,17 +75,17 @@ class FileScan:
             self._unscanned += 1
             return
         self._doing = f"{path_text(path)} was read"
+        rules: set[str] = set()
         try:
-            rules = self._matching(path, found)
+            self._look(path, found, rules)
         except OSError as error:
             self.error(f"{path_text(path)}: {reason(error)}")
         except TimeIsUp:
-            self.error(f"{path_text(path)}: scanning it takes too long; it is left out")
+            self.error(f"{path_text(path)}: scanning it takes too long; the rest of it is left out")
         except CannotScan as error:
             self.error(f"{path_text(path)}: {error}")
-        else:
-            if rules:
-                self._report.match(path, rules)
+        if rules:  # also those that matched before it took too long
+            self._report.match(path, sorted(rules))
 
     def error(self, text: str) -> None:
         """Something that could not be read."""
@@ -99,37 +99,38 @@ class FileScan:
         """Something that was left out."""
         self._report.notes.note(text)
 
-    def _matching(self, path: bytes, found: os.stat_result) -> list[str]:
+    def _look(self, path: bytes, found: os.stat_result, rules: set[str]) -> None:
+        """Add the rules that match to `rules`, part by part."""
         identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         known = self._known.get(identity) if found.st_size else None  # what /proc holds changes without a trace
         if known is not None:
-            return known
+            rules.update(known)
+            return
         descriptor, status = open_regular(path, follow=True)
         try:
             if (status.st_dev, status.st_ino) != (found.st_dev, found.st_ino):
                 raise OSError(0, "is another file than it was a moment ago")
-            rules = sorted(self._scan(descriptor, status.st_size, path))
+            self._scan(descriptor, status.st_size, path, rules)
         finally:
             os.close(descriptor)
-        self._known[identity] = rules
+        self._known[identity] = sorted(rules)
         if len(self._known) > KNOWN_FILES:
             del self._known[next(iter(self._known))]
-        return rules
 
-    def _scan(self, descriptor: int, size: int, path: bytes) -> set[str]:
-        """The rules that match the file, scanned whole if it is not too large; all parts of a large one have the same size."""
+    def _scan(self, descriptor: int, size: int, path: bytes, rules: set[str]) -> None:
+        """Scan the file, whole if it is not too large; all parts of a large one have the same size."""
         deadline_s = min(self._deadline_s, time.monotonic() + SCAN_S)
         if size <= PART_BYTES:
             data = os.read(descriptor, (size or PART_BYTES) + 1)
             while 0 < len(data) <= PART_BYTES and (more := os.read(descriptor, PART_BYTES + 1 - len(data))):
                 data += more
             if len(data) <= PART_BYTES:
-                return self._match(data, deadline_s)
+                rules |= self._match(data, deadline_s)
+                return
             size = max(os.fstat(descriptor).st_size, len(data))  # it has grown, or never says its size
             del data
         self._in_parts += 1
         self._first_in_parts = self._first_in_parts or path
-        rules: set[str] = set()
         start = 0
         while start < size - OVERLAP_BYTES:
             data = os.pread(descriptor, PART_BYTES, min(start, max(size - PART_BYTES, 0)))
@@ -138,7 +139,6 @@ class FileScan:
             rules |= self._match(data, deadline_s)
             del data  # before the next part is read
             start += PART_BYTES - OVERLAP_BYTES
-        return rules
 
     def _match(self, data: bytes, deadline_s: float) -> set[str]:
         assert self._scanner is not None

@@ -91,9 +91,7 @@ def file_plans(parameters: Parameters, *, folder: str, local: bool) -> list[Plan
         search = load_parameters(FILES, FILES.from_flags(values), local=local)
         return make_plans(search.searches, folder=folder)
     except BadRegex as error:
-        raise BadRegex(
-            f"filesearch: {error}", pattern=error.pattern, position=error.position, hint=error.hint
-        ) from None
+        raise error.at("filesearch") from None
     except (BadInput, ValueError) as error:
         raise BadParameters(f"filesearch: {error}", hint=getattr(error, "hint", "")) from None
 
@@ -109,4 +107,4 @@ def name_pattern(parameters: Parameters) -> NamePattern | None:
     try:
         return NamePattern(parameters.processes)
     except BadRegex as error:
-        raise BadRegex(f"processes: {error}", pattern=error.pattern, position=error.position, hint=error.hint) from None
+        raise error.at("processes") from None

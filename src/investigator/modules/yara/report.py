@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import threading
+import time
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from investigator.modules.file.opening import on_one_line, path_text
+from investigator.modules.findings import Findings
 from investigator.modules.notes import WARNING, Notes
 from investigator.protocol.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from investigator.modules.interface import Context
+
 _ERROR_ROOM_BYTES: Final = 1 << 20
 
 
-@dataclass(slots=True, frozen=True, order=True)
+@dataclass(slots=True, frozen=True)
 class Match:
     """An object that rules matched: a file, or with a pid the process that runs it."""
 
@@ -30,40 +34,55 @@ class Match:
         return {"Object": self.object, **({"Pid": self.pid} if self.pid else {}), "MatchedRules": list(self.rules)}
 
 
-@dataclass(slots=True)
 class Report:
-    """Collects while files and processes are scanned."""
+    """Collects while files and processes are scanned by a thread that may never come back.
 
-    result_bytes: int
-    notes: Notes = field(default_factory=Notes)
-    matches: list[Match] = field(default_factory=list)
-    scanned: int = 0
-    _left: int = 0
-    _unreturned: int = 0
+    `match` and `scan_ended` are for that thread, all else is for the one that answers.
+    """
 
-    def __post_init__(self) -> None:
-        self._left = max(self.result_bytes - _ERROR_ROOM_BYTES, 0)
+    def __init__(self, context: Context) -> None:
+        self.notes = Notes()
+        self._told: SimpleQueue[Match | None] = SimpleQueue()
+        self._findings = Findings(context, room_bytes=_ERROR_ROOM_BYTES)
+        self._matches = self._findings.slot("Matches", order=_place)
+        self._unreturned = 0
 
     def match(self, name: bytes, rules: list[str], *, pid: int = 0) -> None:
         """Rules that matched a file, or a process."""
-        found = Match(path_text(name), pid, tuple(rules))
-        self._left -= len(orjson.dumps(found.json())) + 1
-        if self._left < 0:
-            self._unreturned += 1
-        else:
-            self.matches.append(found)
+        self._told.put(Match(path_text(name), pid, tuple(rules)))
+
+    def scan_ended(self) -> None:
+        """Nothing more is told."""
+        self._told.put(None)
+
+    def listen(self, until_s: float) -> bool:
+        """Take what is told until the scan has ended; false if it has not at `until_s`, on `time.monotonic()`'s scale."""
+        while True:
+            left_s = min(until_s - time.monotonic(), threading.TIMEOUT_MAX)
+            try:
+                found = self._told.get(timeout=max(left_s, 0.0))
+            except Empty:
+                return False
+            if found is None:
+                return True
+            if not self._findings.add(self._matches, found.json()):
+                self._unreturned += 1
 
     def result(self) -> Result:
-        """The whole, sorted by object."""
-        matches = sorted(self.matches)
+        """The whole, sorted by object; where there are pieces, each is."""
         if self._unreturned:
             self.notes.note(f"rules matched {self._unreturned} more objects than a result can hold; they are left out")
+        anything = self._matches.found + self._unreturned > 0
         return Result(
-            foundanything=bool(matches),
+            foundanything=anything,
             success=True,
-            elements={"Matches": [match.json() for match in matches]} if matches else None,
+            elements=self._findings.rest() if anything else None,
             errors=self.notes.texts(),
         )
+
+
+def _place(match: Mapping[str, Any]) -> tuple[str, int]:
+    return match["Object"], match.get("Pid", 0)
 
 
 def result_lines(result: Mapping[str, Any], *, everything: bool) -> Iterator[str]:

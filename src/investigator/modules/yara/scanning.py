@@ -42,18 +42,18 @@ def scan(parameters: Parameters, context: Context, report: Report) -> None:
     deadline_s = end_before(context.deadline_s)
     if plans:
         files = FileScan(rules, report, deadline_s)
-        _in_time(lambda: files.run(plans, context), files.say_out_of_time, deadline_s)
+        _in_time(lambda: files.run(plans, context), files.say_out_of_time, report, deadline_s)
     if pattern is not None and not READS_MEMORY:
         if not plans:
             raise BadParameters(NO_MEMORY)
         report.notes.error(NO_MEMORY)
     elif pattern is not None:
         processes = ProcessScan(rules, report, deadline_s)
-        _in_time(lambda: processes.run(pattern), processes.say_out_of_time, deadline_s)
+        _in_time(lambda: processes.run(pattern), processes.say_out_of_time, report, deadline_s)
 
 
-def _in_time(work: Callable[[], None], say: Callable[[], None], deadline_s: float) -> None:
-    """Do it in a thread; where that does not end in time, `say` so. What it raises is raised here."""
+def _in_time(work: Callable[[], None], say: Callable[[], None], report: Report, deadline_s: float) -> None:
+    """Do it in a thread, and report what it tells; where it does not end in time, `say` so. What it raises is raised here."""
     raised: list[BaseException] = []
 
     def run() -> None:
@@ -61,15 +61,14 @@ def _in_time(work: Callable[[], None], say: Callable[[], None], deadline_s: floa
             work()
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
             raised.append(error)
+        finally:
+            report.scan_ended()
 
     if time.monotonic() >= deadline_s:
         say()
         return
-    thread = threading.Thread(target=run, name="yara-scan", daemon=True)
-    thread.start()
-    left_s = deadline_s + GRACE_S - time.monotonic()
-    thread.join(None if left_s == float("inf") else max(left_s, 0.0))
-    if raised:
-        raise raised[0]
-    if thread.is_alive():
+    threading.Thread(target=run, name="yara-scan", daemon=True).start()
+    if not report.listen(deadline_s + GRACE_S):
         say()
+    elif raised:
+        raise raised[0]
