@@ -50,7 +50,7 @@ def free_ports(number: int) -> list[int]:
 
 @dataclass
 class Clustered(Deployment):
-    """As `Deployment`; `broker` starts the cluster, and says nothing before its streams are made."""
+    """As `Deployment`; `broker` starts the cluster, and the service beside it that enrols agents."""
 
     servers: dict[str, NatsServer] = field(default_factory=dict)
     urls: dict[str, str] = field(default_factory=dict)
@@ -102,25 +102,23 @@ class Clustered(Deployment):
         streams = self.start("broker", "streams")
         streams.until("made stream MIG_ALERTS")
         assert streams.wait() == 0
-        return streams
+        service = self.start("enrol", "serve")
+        service.until("enrolment service ready")
+        return service
 
     def point(self, file: Path, url: str) -> None:
         """Have a configuration file say another address."""
         file.write_text(re.sub(r'^url = ".*"$', f'url = "{url}"', file.read_text(), count=1, flags=re.MULTILINE))
 
-    def behind_leaf(self) -> Deployment:
-        """The same deployment for a host at the other site; end what it starts before this one."""
-        home = self.home.parent / "site-home"
+    def behind_leaf(self, host: str) -> Deployment:
+        """The same deployment for a host at the other site, which has files of its own; end what it starts before this one."""
+        home = self.home.parent / f"home-of-{host}"
         if not home.exists():
             (home / "broker").mkdir(parents=True)
             for path in ("agent.toml", "acl.json", "broker/ca.pem", "broker/enrol.creds"):
                 (home / path).write_bytes((self.home / path).read_bytes())
                 (home / path).chmod(0o600)
             (home / "keyring").symlink_to(self.home / "keyring")
-            # agents mint their own credentials for now, with the deployment's keys
-            for name in ("keys", "accounts", "operator.jwt", "offline"):
-                if (self.home / "broker" / name).exists():
-                    (home / "broker" / name).symlink_to(self.home / "broker" / name)
             self.point(home / "agent.toml", self.urls["site"])
         there = Deployment(home)
         there.running = self.running  # ended with ours

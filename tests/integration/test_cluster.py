@@ -31,7 +31,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clustered]:
     with Clustered(tmp_path_factory.mktemp("cluster") / "home") as deployment:
         deployment.broker()
         deployment.agent("near")
-        deployment.behind_leaf().agent("far")
+        deployment.behind_leaf("far").agent("far")
         yield deployment
 
 
@@ -46,7 +46,7 @@ def test_agents_on_the_cluster_and_behind_a_leaf_node_answer_alike(cluster: Clus
 
 
 def test_an_agent_behind_a_leaf_node_fetches_what_it_missed(cluster: Clustered) -> None:
-    there = cluster.behind_leaf()
+    there = cluster.behind_leaf("late")
     late = there.agent("late")
     late.signal(signal.SIGTERM)
     late.wait()
