@@ -162,6 +162,11 @@ class Wire:
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
 
+    @property
+    def connections(self):
+        """How many clients it holds."""
+        return len(self._writers) // 2
+
     def freeze(self):
         """From now on both sides send into nothing, and nobody is told."""
         self._flowing.clear()

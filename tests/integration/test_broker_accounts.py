@@ -14,6 +14,7 @@ from investigator.broker.problems import ExpiredError, NotPermittedError
 from investigator.broker.scopes import Account, Scope
 from investigator.broker.server import EmbeddedServer
 from investigator.errors import BrokerError
+from investigator.protocol.subjects import RESULTS
 
 
 class FullResolver(EmbeddedServer):
@@ -146,19 +147,36 @@ async def test_an_agent_whose_token_ends_is_told_lives_on_and_comes_back_with_an
         await actions.until(1)
 
 
-async def test_a_token_is_renewed_before_its_end(running, hear):
+async def test_a_token_is_renewed_before_its_end_and_what_was_said_before_has_arrived(running, hear):
     async with running() as broker:
-        told, actions = hear(), hear()
-        agent = await broker.agent("a1", on_state=told)
-        await agent.subscribe("mig.action.all.*", actions)
-        await agent.publish("mig.hb.a1", b"the last word of the old one")
-        renewed = broker.agents_credentials("a1")
-        await agent.become(renewed)
+        told = hear()
+        old, investigator = broker.agents_credentials("a1"), await broker.investigator()
+        agent = await broker.connect(old, on_state=told)
+        for number in range(1000):
+            await agent.publish(f"mig.result.{number}.a1", bytes(1000))
+        await agent.become(broker.agents_credentials("a1"))
         await told.until(lambda states: State.RECONNECTED in states)
-        revoke(broker.server.folder, renewed)  # proves whom it is connected as
-        system = await broker.connect(Scope.SYSTEM)
-        await push_claims(system, broker.server.folder)
-        await told.until(lambda states: State.REFUSED in states)
+        assert len([item async for item in investigator.read_stream(RESULTS, "mig.result.*.a1")]) == 1000
+        revoke(broker.server.folder, old)  # whom it is not any more
+        await push_claims(await broker.connect(Scope.SYSTEM), broker.server.folder)
+        await agent.flush()
+        assert told == [State.CONNECTED, State.DISCONNECTED, State.RECONNECTED]
+
+
+async def test_other_credentials_win_over_an_attempt_with_the_old_ones(running, wire, hear):
+    async with running() as broker, wire(broker.server.url) as between:
+        told = hear()
+        agent = await broker.agent("a1", url=between.url, on_state=told)
+        between.freeze()
+        between.cut()
+        async with asyncio.timeout(20):
+            while not between.connections:  # noqa: ASYNC110 - it is the listener's own task that counts
+                await asyncio.sleep(0.01)
+        await agent.become(broker.agents_credentials("a2"))
+        between.thaw()
+        await told.until(lambda states: State.RECONNECTED in states)
+        await agent.publish("mig.hb.a2", b"")
+        await agent.flush()
 
 
 async def test_others_refused_in_place_of_refused_ones_are_told_again(running, hear):

@@ -61,6 +61,15 @@ def test_somebody_elses_certificate_serves_as_well(tmp_path: Path) -> None:
         assert deployment.ask(*ASK).states == {"a-1": "notfound"}
 
 
+def test_an_agent_whose_pinned_ca_others_can_write_does_not_start(tmp_path: Path) -> None:
+    with Deployment(tmp_path / "home") as deployment:
+        ca = deployment.home / "broker" / "ca.pem"
+        ca.chmod(0o666)
+        refused = deployment.call("agent", "--name", "a-1")
+        assert refused.returncode == 5
+        assert b"ca.pem: others than its owner can write it" in refused.stderr
+
+
 def test_plain_text_is_a_choice_for_this_machine_and_said(tmp_path: Path) -> None:
     with Prepared(tmp_path / "home") as deployment:
         deployment.call("init", "--port", "0", "--plain-text")

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -23,7 +25,6 @@ from investigator.errors import BadInput, DeploymentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
@@ -78,6 +79,24 @@ def make_authority(folder: Path, *, name: str, now_s: float) -> None:
     )
     write_new(folder / CA, _pem(builder.sign(key, hashes.SHA256())), mode=0o644)
     write_new(folder / CA_KEY, _key_pem(key))
+
+
+def renew_authority(folder: Path, *, name: str, now_s: float) -> None:
+    """Make another CA: from now on it makes certificates, and `ca.pem` holds it before those that were there.
+
+    So certificates of the old one are good until the last of them was replaced and `ca.pem` holds the new one alone.
+
+    Raises:
+        DeploymentError: there is none yet, or the files cannot be written.
+    """
+    present = _read(folder / CA)
+    _load_key(folder / CA_KEY)
+    with tempfile.TemporaryDirectory(prefix=".ca-", dir=folder) as scratch:
+        made = Path(scratch)
+        make_authority(made, name=name, now_s=now_s)
+        # The new key first: with it and the old file no certificate is made, with the old key and the new file neither.
+        _replace(folder / CA_KEY, _read(made / CA_KEY))
+        _replace(folder / CA, _read(made / CA) + present, mode=0o644)
 
 
 def make_server(

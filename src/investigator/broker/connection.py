@@ -195,6 +195,11 @@ class Broker:
         """Whether there is a link right now."""
         return self._link is not None and self._link.is_connected
 
+    @property
+    def inbox(self) -> str:
+        """The subject under which this connection may hear answers."""
+        return self._inbox or f"_INBOX.{self._credentials.name}"
+
     def peer(self) -> Peer:
         """Who is at the other end.
 
@@ -451,8 +456,9 @@ class Broker:
         ends = math.inf if give_up_after_s is None else loop.time() + give_up_after_s
         while True:
             server = self._servers[self._attempts % len(self._servers)]
+            credentials = self._credentials
             link = Link(
-                self._credentials,
+                credentials,
                 tls=self._tls.now() if self._tls is not None else None,
                 on_denied=self._heard_denied,
                 on_dropped=self._heard_dropped,
@@ -462,26 +468,29 @@ class Broker:
                     await link.open(
                         server,
                         name=self._name,
-                        inbox=self._inbox or f"_INBOX.{self._credentials.name}",
+                        inbox=self._inbox or f"_INBOX.{credentials.name}",
                         ping_interval_s=self._ping_interval_s,
                         max_message_bytes=self._max_message_bytes,
                         timeout_s=min(_ATTEMPT_WITHIN_S, max(0.5, ends - loop.time())),
                     )
             except BrokerError as problem:
-                error = self._expired(server) or problem if isinstance(problem, NotPermittedError) else problem
+                if credentials is not self._credentials:
+                    continue  # `become` came meanwhile
+                refused = isinstance(problem, NotPermittedError)
+                error = (refused and _expired(credentials, server)) or problem
                 pause_s = self._pause_s()
-                if give_up_after_s is not None and (
-                    isinstance(error, NotPermittedError) or loop.time() + pause_s >= ends
-                ):
+                if give_up_after_s is not None and (refused or loop.time() + pause_s >= ends):
                     raise error from None
                 if self._note(str(error)):
-                    if isinstance(error, NotPermittedError):
+                    if refused:
                         self._tell(State.REFUSED)
                     elif self._supervisor is None:
                         self._tell(State.DISCONNECTED)
                 await asyncio.sleep(pause_s)
             else:
-                return link
+                if credentials is self._credentials:
+                    return link
+                await link.shut()
 
     async def _restore_subscriptions(self) -> bool:
         link = self._link
@@ -497,15 +506,6 @@ class Broker:
             await link.shut()
             return False
         return True
-
-    def _expired(self, server: str) -> ExpiredError | None:
-        """What a server does not say of credentials that it refuses: that their time is over, if it is."""
-        ended_s = self._credentials.expires_s
-        if not ended_s or time.time() < ended_s:
-            return None
-        return ExpiredError(
-            f"broker {server}: these credentials expired at {datetime.fromtimestamp(ended_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
-        )
 
     def _set_link(self, link: Link) -> None:
         self._link = link
@@ -554,6 +554,15 @@ class Broker:
         self._telling.discard(task)
         if not task.cancelled() and task.exception() is not None:
             _log.error("the callback for the connection's state failed", exc_info=task.exception())
+
+
+def _expired(credentials: Credentials, server: str) -> ExpiredError | None:
+    """What a server does not say of credentials that it refuses: that their time is over, if it is."""
+    ended_s = credentials.expires_s
+    if not ended_s or time.time() < ended_s:
+        return None
+    ended = datetime.fromtimestamp(ended_s, UTC)
+    return ExpiredError(f"broker {server}: these credentials expired at {ended:%Y-%m-%d %H:%M:%S} UTC")
 
 
 def _reason(error: Exception) -> str:

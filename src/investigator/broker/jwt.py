@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import orjson
@@ -34,18 +34,21 @@ class BadToken(Refused):
     code = "bad-token"
 
 
+Time = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
     """What a token says; `nats` is checked no further than its type and version."""
 
     jti: str = ""
-    iat: int
+    iat: Time
     """When it was made, in seconds since 1970."""
     iss: str
     """The public nkey that signed it."""
     name: str = ""
     sub: str
     """The public nkey that it is about."""
-    exp: int = 0
+    exp: Time = 0
     """When it ends, in seconds since 1970; 0: never."""
     nats: dict[str, Any]
 

@@ -126,7 +126,8 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
     ),
     Scope.SERVICES: _Template(
         account=Account.MIG,
-        publish=("$JS.API.>", subjects.ALL_RECORDS),
+        # Snapshots: each piece of one that is made is acknowledged, those of one that is read back are sent.
+        publish=("$JS.API.>", "$JS.SNAPSHOT.ACK.>", "$JS.SNAPSHOT.RESTORE.>", subjects.ALL_RECORDS),
         subscribe=(
             subjects.ENROL_REQUEST,
             subjects.ENROL_ADMIN,

@@ -10,6 +10,7 @@ import typer
 from investigator.cli.options import Home, home_folder
 
 if TYPE_CHECKING:
+    from investigator.broker.connection import Broker
     from investigator.config import BrokerConfig, Cluster
 
 app = typer.Typer(name="broker", invoke_without_command=True)
@@ -85,6 +86,73 @@ def push(home: Home = None) -> None:
     print("the servers know the accounts as they are here")
 
 
+@app.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder for it.")], home: Home = None
+) -> None:
+    """Save all streams of the broker that runs into files."""
+    import asyncio
+
+    print("\n".join(asyncio.run(_back_up(home_folder(home), folder))))
+
+
+@app.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `backup` made.")], home: Home = None
+) -> None:
+    """Read saved streams into a new broker or cluster, whose streams are empty."""
+    import asyncio
+
+    print("\n".join(asyncio.run(_restore(home_folder(home), folder))))
+
+
+async def _back_up(home: Path, folder: Path) -> list[str]:
+    from investigator.broker.backup import back_up
+    from investigator.config import load_broker
+
+    async with await _as_services(load_broker(home), name="backup") as link:
+        return await back_up(link, folder)
+
+
+async def _restore(home: Path, folder: Path) -> list[str]:
+    from investigator.broker.backup import restore
+    from investigator.broker.streams import when_ready
+    from investigator.config import load_broker
+
+    config = load_broker(home)
+    async with await _as_services(config, name="restore") as link:
+        await when_ready(link)
+        return await restore(link, folder, replicas=config.cluster.replicas if config.cluster is not None else 1)
+
+
+async def _as_services(config: BrokerConfig, *, name: str) -> Broker:
+    from investigator.broker.connection import connect
+    from investigator.broker.credentials import Credentials
+    from investigator.broker.server_tls import services_address
+
+    url, tls = services_address(config)
+    return await connect(url, Credentials.load(config.credentials), name=name, tls=tls, give_up_after_s=10)
+
+
+@app.command("new-ca")
+def new_ca(home: Home = None) -> None:
+    """Make another CA beside the one that ends or was stolen; agents and consoles then need the new ca.pem."""
+    import time
+
+    from investigator.broker.certificates import CA, RENEW_WITH_DAYS_LEFT, SERVER, renew_authority
+    from investigator.config import load_broker
+
+    folder = load_broker(home_folder(home)).store
+    renew_authority(folder, name=f"of {time.strftime('%Y-%m-%d')}", now_s=time.time())
+    print(
+        f"{folder / CA} holds the new CA and the old one: copy it over every agent's and console's, no restart needed"
+    )
+    print(f"then remove {folder / SERVER} and restart the broker: its certificate is the new CA's")
+    print(
+        f"(a broker that runs does so by itself when its certificate has {RENEW_WITH_DAYS_LEFT} days left: be done by then)"
+    )
+
+
 @app.command("client-certificate")
 def client_certificate(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is, for those who read it.")],
@@ -103,15 +171,10 @@ def client_certificate(
 
 
 async def _make_streams(config: BrokerConfig) -> list[str]:
-    from investigator.broker.connection import connect
-    from investigator.broker.credentials import Credentials
-    from investigator.broker.server_tls import services_address
     from investigator.broker.streams import ensure_streams, when_ready
 
     cluster = _need_cluster(config)
-    url, tls = services_address(config)
-    link = await connect(url, Credentials.load(config.credentials), name="streams", tls=tls, give_up_after_s=10)
-    async with link:
+    async with await _as_services(config, name="streams") as link:
         await when_ready(link)
         return await ensure_streams(link, replicas=cluster.replicas)
 

@@ -7,7 +7,12 @@ import time
 import pytest
 
 from investigator.broker import certificates
-from investigator.broker.certificates import make_authority, make_client, make_server, read_certificate
+from investigator.broker.certificates import (
+    make_authority,
+    make_client,
+    make_server,
+    read_certificate,
+)
 from investigator.errors import BadInput, DeploymentError
 
 NOW_S = 1_800_000_000.0

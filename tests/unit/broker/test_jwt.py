@@ -84,6 +84,8 @@ def test_the_helper_makes_good_ones():
         {},
         {**GOOD, "iat": "1"},
         {**GOOD, "exp": "never"},
+        {**GOOD, "exp": -1},
+        {**GOOD, "exp": 2**70},
         {**GOOD, "name": 1},
         {**GOOD, "name": "x" * 1_000},
         {**GOOD, "nats": []},
