@@ -59,6 +59,7 @@ async def test_rubbish_on_an_agents_subjects_is_counted_and_the_next_action_runs
 
 
 async def test_letters_that_the_broker_never_permits_hold_up_nothing_behind_them(running, caplog):
+    caplog.set_level(logging.WARNING, "investigator.broker")  # a console in this process had it say less
     async with running() as broker:
         investigator = await broker.investigator()
         async with living(broker) as one:
