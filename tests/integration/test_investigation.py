@@ -455,6 +455,7 @@ def test_credentials_of_agents_do_not_open_the_console(fleet: Deployment, tmp_pa
     shutil.copytree(fleet.home, home, ignore=shutil.ignore_patterns("broker", "agents", "*.sqlite*"))
     (home / "broker").mkdir()
     shutil.copy(fleet.home / "broker" / "enrol.creds", home / "broker" / "investigator.creds")
+    shutil.copy(fleet.home / "broker" / "ca.pem", home / "broker" / "ca.pem")
     done = fleet.call("agents", home=home)
     assert done.returncode == 4
     assert "not allowed to" in done.stderr.decode()

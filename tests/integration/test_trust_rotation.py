@@ -15,6 +15,7 @@ from deployment import WITHIN_S, Answer, Deployment
 
 from investigator.config import AGENT_FILE, load_agent
 from investigator.console.dispatch import add_signature, sign_action, write_action
+from investigator.console.network import link_table
 from investigator.modules import get_module
 from investigator.pgp.secret import generate_key
 from investigator.pgp.signer import KeyFileSigner
@@ -128,7 +129,8 @@ Carol = {{ fingerprint = "{carol.fingerprint}", weight = 1 }}
     link = load_agent(alone.home).broker
     strict.write(
         strict_home / AGENT_FILE,
-        f'keyring = "keyring"\nacl = "acl.toml"\n[broker]\nurl = "{link.url}"\ncredentials = "{link.credentials}"\n',
+        'keyring = "keyring"\nacl = "acl.toml"\n'
+        + link_table(url=link.url, credentials=str(link.credentials), ca=str(link.ca)),
     )
     alone.broker()
     agents = [
@@ -229,7 +231,7 @@ def test_signatures_are_as_old_as_the_acl_allows(alone: Deployment, tmp_path: Pa
     assert ask(alone, tmp_path, alice).states == {"one": "found"}
 
 
-@pytest.mark.parametrize("name", ["acl.json", "keyring", "agent.toml", "broker/enrol.creds"])
+@pytest.mark.parametrize("name", ["acl.json", "keyring", "agent.toml", "broker/enrol.creds", "broker/ca.pem"])
 def test_an_agent_does_not_start_with_files_that_are_open_to_others(alone: Deployment, name: str) -> None:
     path = alone.home / name
     path.chmod(path.stat().st_mode | (0o004 if name.endswith(".creds") else 0o020))
