@@ -119,6 +119,7 @@ def console_toml(
     *,
     url: str,
     credentials_file: str,
+    enrolment: str = "token",
     targets: Mapping[str, str] | None = None,
     passphrase_command: Sequence[str] = (),
 ) -> bytes:
@@ -127,6 +128,7 @@ def console_toml(
     text = _CONSOLE.format(
         url=_quoted(url),
         credentials=_quoted(credentials_file),
+        enrolment=_quoted(enrolment),
         key=SIGNING_KEY,
         sealing_key=SEALING_KEY,
         passphrase_command=f"passphrase_command = [{words}]\n" if words else "",
@@ -173,7 +175,7 @@ _CONSOLE: Final = """\
 # The investigator's side of this deployment. Paths are taken from this file's folder.
 store = "console.sqlite"            # what was asked, and every answer as received
 sealing_key = "{sealing_key}"   # results are sealed to it: nobody else reads them
-enrolment = "token"                 # whom to ask and believe: agents that came by a token; approve: one by one; open: all
+enrolment = {enrolment}                 # whom to ask and believe: agents that came by a token; approve: one by one; open: all
 {passphrase_command}
 [broker]
 url = {url}

@@ -57,6 +57,8 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     acl: str
     people: dict[str, Person]
     targets: dict[str, str]
+    enrolment: Literal["token", "open", "approve"] = "token"
+    """Whom the inviting console asks and believes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ def invite(home: Path, name: str, file: Path, *, url: str) -> str:
         acl=read_file(rules.acl_file, max_bytes=MAX_ACL_BYTES).decode(),
         people=read_people(console.people),
         targets=console.targets,
+        enrolment=console.enrolment,
     )
     write_new(file, orjson.dumps(msgspec.to_builtins(invitation), option=orjson.OPT_INDENT_2) + b"\n", mode=PRIVATE)
     return invitation.url
@@ -146,6 +149,7 @@ def join(
         toml = console_toml(
             url=invitation.url,
             credentials_file=str(place),
+            enrolment=invitation.enrolment,
             targets=invitation.targets,
             passphrase_command=passphrase_command,
         )
