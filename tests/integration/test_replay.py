@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -14,6 +15,7 @@ from deployment import Deployment, Process, read_answer
 
 from investigator.config import load_console
 from investigator.console.dispatch import sign_action, write_action
+from investigator.console.enrolling import make_token
 from investigator.console.link import console_link
 from investigator.modules import get_module
 from investigator.pgp.secret import generate_key
@@ -42,6 +44,9 @@ def age_key(deployment: Deployment) -> None:
     person = {"fingerprint": made.fingerprint, "weight": 1}
     acl = {"default": {"minimumweight": 1, "investigators": {"old": person}}}
     (deployment.home / "acl.json").write_bytes(orjson.dumps(acl))
+    token, _ = make_token(KeyFileSigner(made.secret.encode()), count=10, life=timedelta(days=1), now_s=time.time())
+    agent = deployment.home / "agent.toml"
+    agent.write_text(re.sub(r"token = .*", f'token = "{token.encode()}"', agent.read_text()))
 
 
 def signed_ago(deployment: Deployment, seconds: float, tree: Path) -> Path:

@@ -97,6 +97,7 @@ async def _connected(agent: Agent, config: AgentConfig, enrolment: Enrolment) ->
 
     async with await _connect(agent, config, enrolment, notice) as broker:
         keeping = asyncio.create_task(enrolment.keep(broker), name="enrolment")
+        keeping.add_done_callback(_kept)
         try:
             yield broker
         finally:
@@ -119,6 +120,11 @@ async def _connect(agent: Agent, config: AgentConfig, enrolment: Enrolment, noti
         except NotPermittedError as error:
             logging.getLogger(__name__).warning("%s", error)
             await enrolment.anew()
+
+
+def _kept(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        logging.getLogger(__name__).critical("the credential is renewed no more: a defect", exc_info=task.exception())
 
 
 def _when_stopped(task: asyncio.Task[None] | None) -> asyncio.Event:

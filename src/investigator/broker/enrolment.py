@@ -7,7 +7,7 @@ statements and proofs: this service, the keys that it mints with and the machine
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
@@ -56,6 +56,7 @@ MAX_USERS: Final = 8
 """Broker users of one agent at a time; an honest one has one, and a new one after it lost its state."""
 MAX_SUCCESSORS: Final = 16
 MAX_TOKENS_HELD: Final = 10_000
+MAX_NOTICED: Final = 10_000
 _log = logging.getLogger(__name__)
 
 
@@ -100,9 +101,10 @@ class Bucket:
         return True
 
 
-@dataclass(frozen=True, slots=True)
 class _Denied(Exception):
-    reason: str
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class Decisions:
@@ -219,6 +221,8 @@ class Decisions:
 
     def note(self, agent: str, notice: str) -> None:
         """Remember what an investigator should look at, and log it once."""
+        if agent not in self.notices and len(self.notices) >= MAX_NOTICED:
+            return
         told = self.notices.setdefault(agent, [])
         if notice not in told and len(told) < 10:
             told.append(notice)

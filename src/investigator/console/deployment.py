@@ -127,6 +127,7 @@ def console_toml(
     url: str,
     credentials_file: str,
     tls: Mapping[str, str] | None = None,
+    enrolment: str = "token",
     targets: Mapping[str, str] | None = None,
     passphrase_command: Sequence[str] = (),
 ) -> bytes:
@@ -137,6 +138,7 @@ def console_toml(
     words = ", ".join(map(quoted, passphrase_command))
     text = _CONSOLE.format(
         link=link_table(url=url, credentials=credentials_file, **(tls or {})),
+        enrolment=quoted(enrolment),
         key=SIGNING_KEY,
         sealing_key=SEALING_KEY,
         passphrase_command=f"passphrase_command = [{words}]\n" if words else "",
@@ -191,7 +193,7 @@ _CONSOLE: Final = """\
 # The investigator's side of this deployment. Paths are taken from this file's folder.
 store = "console.sqlite"            # what was asked, and every answer as received
 sealing_key = "{sealing_key}"   # results are sealed to it: nobody else reads them
-enrolment = "token"                 # whom to ask and believe: agents that came by a token; approve: one by one; open: all
+enrolment = {enrolment}                 # whom to ask and believe: agents that came by a token; approve: one by one; open: all
 {passphrase_command}
 {link}
 [signer]

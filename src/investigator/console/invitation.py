@@ -65,6 +65,8 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     certificate: str = ""
     """With `key`, for a broker that asks for one."""
     key: str = ""
+    enrolment: Literal["token", "open", "approve"] = "token"
+    """Whom the inviting console asks and believes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ def invite(home: Path, name: str, file: Path, *, url: str) -> str:
         ca=ca.decode("ascii", "replace"),
         certificate=certificate.decode(),
         key=key.decode(),
+        enrolment=console.enrolment,
     )
     write_new(file, orjson.dumps(msgspec.to_builtins(invitation), option=orjson.OPT_INDENT_2) + b"\n", mode=PRIVATE)
     return invitation.url
@@ -163,6 +166,7 @@ def join(
             url=invitation.url,
             credentials_file=str(place),
             tls=_write_certificates(folder, invitation),
+            enrolment=invitation.enrolment,
             targets=invitation.targets,
             passphrase_command=passphrase_command,
         )

@@ -20,6 +20,7 @@ from investigator.protocol.token import Claim, Proof, check_proof, check_success
 
 Policy = Literal["token", "open", "approve"]
 _MAX_REASON: Final = 300
+_MAX_NAMED: Final = 5
 
 
 class Standing(StrEnum):
@@ -91,6 +92,7 @@ class Register:
         self._pins = {pin.name: pin for pin in pins if _holds(pin, rulings)}
         self._used = {token: set(agents) for token, agents in used.items()}
         self._token_of = token_of
+        self._claimants: dict[str, set[str]] = {}
 
     def judge(self, hosts: Iterable[Host], *, now_s: float) -> None:
         """Set each host's `judged`; those who prove themselves under a free name are pinned, in `learned` too."""
@@ -164,10 +166,12 @@ class Register:
         return _Newcomer(host, claim, token)
 
     def _take(self, found: list[_Newcomer], now_s: float) -> None:
-        """Newcomers under one name: one alone may have it."""
-        if len(found) > 1:
+        """Newcomers under one name: one alone may have it, and of several none, also if they come one by one."""
+        claimants = self._claimants.setdefault(found[0].host.name, set())
+        claimants.update(one.host.id for one in found)
+        if len(claimants) > 1:
             for one in found:
-                others = ", ".join(sorted(other.host.id for other in found if other is not one))
+                others = ", ".join(sorted(claimants - {one.host.id})[:_MAX_NAMED])
                 one.host.judged = Judged(Standing.CONFLICT, f"{others} proves to have the same name")
             return
         (one,) = found

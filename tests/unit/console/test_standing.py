@@ -122,6 +122,12 @@ def test_two_that_prove_the_same_name_to_a_console_that_knows_neither_are_a_conf
     console = Console()
     assert console.look(first, second) == [CONFLICT, CONFLICT]
     assert console.pins == {}
+    register = Register(Rulings(), [], {}, policy="token", token_of=token_of)
+    register.judge([first, second], now_s=NOW_S)
+    third = host(C, "db-1")
+    register.judge([third], now_s=NOW_S)
+    assert third.judged is not None
+    assert third.judged.standing is CONFLICT, "a third one that comes later does not take the name either"
     assert console.look(first, second, rulings=stated(pin(A, "db-1"))) == [PROVEN, CONFLICT]
 
 
