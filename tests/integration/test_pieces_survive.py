@@ -16,7 +16,9 @@ import pytest
 from deployment import Deployment, Process, pieces_told
 
 T = TypeVar("T")
-NAMES = [f"{number:0200}" for number in range(2500)]
+PATIENCE_S = 150.0
+"""Workers run when nothing else wants to: on a machine that is busy with other tests they wait long."""
+NAMES = [f"{number:0200}" for number in range(1200)]
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def alone(tmp_path: Path) -> Iterator[Deployment]:
 
 
 def search(folder: Path, *, zeros: int) -> list[str]:
-    """A search that finds 2,500 files, which are some pieces, and then reads so many bytes of zeros, without finding more."""
+    """A search that finds 1,200 files, which are some pieces, and then reads so many bytes of zeros, without finding more."""
     (folder / "a").mkdir(parents=True)
     (folder / "z").mkdir()
     for name in NAMES:
@@ -53,7 +55,7 @@ ENDLESS = 900 << 30
 
 
 def until(ask: Callable[[], T]) -> T:
-    deadline = time.monotonic() + 45
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         answer = ask()
         if answer:
@@ -83,8 +85,8 @@ def test_an_agent_that_is_killed_among_its_pieces_says_how_many_it_sent_and_none
     alone.broker()
     agent = alone.agent("only")
     words = search(tmp_path / "tree", zeros=ENDLESS)
-    asking = alone.start("run", "-t", "all", "--wait", "-e", "50s", *words)
-    asking.until("only /")
+    asking = alone.start("run", "-t", "all", "--wait", "-e", "200s", *words)
+    asking.until("only /", within_s=PATIENCE_S)
     agent.signal(signal.SIGKILL)
     agent.wait()
     alone.agent("only")
@@ -107,12 +109,12 @@ def test_a_broker_that_is_killed_among_pieces_costs_none_of_them(alone: Deployme
     broker = alone.broker()
     alone.agent("only")
     words = search(tmp_path / "tree", zeros=1 << 30)
-    asking = alone.start("run", "-t", "all", "--wait", "-e", "50s", *words)
-    asking.until("only /")
+    asking = alone.start("run", "-t", "all", "--wait", "-e", "200s", *words)
+    asking.until("only /", within_s=PATIENCE_S)
     broker.signal(signal.SIGKILL)
     broker.wait()
     alone.broker()
-    asking.until("1 targeted: 1 found")
+    asking.until("1 targeted: 1 found", within_s=PATIENCE_S)
     assert asking.wait() == 0
     shown = lines_of(asking)
     assert len(shown) == len(set(shown))
@@ -125,7 +127,7 @@ def test_what_is_cancelled_among_its_pieces_keeps_those_that_came(alone: Deploym
     alone.broker()
     alone.agent("only")
     words = search(tmp_path / "tree", zeros=ENDLESS)
-    asking = alone.start("run", "--output", "ndjson", "-t", "all", "-e", "120s", *words)
+    asking = alone.start("run", "--output", "ndjson", "-t", "all", "-e", "200s", *words)
     action, _ = with_pieces(alone)
     done = alone.call("cancel", action, "--reason", "enough")
     assert done.returncode == 0, done.stderr
@@ -148,7 +150,7 @@ def test_ctrl_c_leaves_with_the_pieces_that_had_come_marked_as_unfinished(
     alone.broker()
     agent = alone.agent("only")
     words = search(tmp_path / "tree", zeros=ENDLESS)
-    asking = alone.start("run", "--output", output, "-t", "all", "-e", "120s", *words)
+    asking = alone.start("run", "--output", output, "-t", "all", "-e", "200s", *words)
     _, least = with_pieces(alone)
     agent.signal(signal.SIGSTOP)  # so that no more comes
     asking.signal(signal.SIGINT)

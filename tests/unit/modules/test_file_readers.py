@@ -157,7 +157,11 @@ def test_threads_share_small_and_large_files() -> None:
         lanes.put([one], large=True)
     for one in small:
         lanes.put([one], large=False)
-    first = lanes.take(None)
+    walking = lanes.take(None)
+    assert walking == [large[2]], "while the caller walks, the one reader leaves small files"
+    lanes.put(walking, large=True)
+    lanes.caller_waits(2)
+    first = lanes.take(walking)
     assert first is not None
     assert first[0].found.st_size == 10
     second = lanes.take(None)

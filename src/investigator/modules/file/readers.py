@@ -6,7 +6,8 @@ aside, for what it finds out, and are done by the same thread.
 
 Small files are mostly Python's work, large ones mostly the system's and the engines': threads that all read small files
 wait for each other's lock more than they work. So small and large files are two lanes, and half of the threads keep to
-large files while there are any.
+large files while there are any. The caller, who walks, is a thread that does Python's work too: until it waits there is
+one reader less.
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
 
 MAX_THREADS: Final = 8
 LARGE_BYTES: Final = 512 << 10
-_BATCH_JOBS: Final = 32
+_BATCH_JOBS: Final = 128
 _BATCH_BYTES: Final = 4 << 20
+_BUFFER_BYTES, _BUFFERS_BYTES = 4 << 20, 16 << 20
+"""Of a thread, and of all: what is read at once before another thread may have the interpreter's lock."""
 _WAITING_JOBS: Final = 4096
 """Beyond, the walk waits."""
 _SWITCH_S: Final = 0.000_1
@@ -112,9 +115,14 @@ class _Lanes:
         self._large: list[tuple[int, int, list[Job]]] = []
         """A heap, the largest first: one that is begun last keeps everybody waiting."""
         self._count = 0
-        self._most_on_small = (threads + 1) // 2
+        self._most_on_small = (threads - 1) // 2
         self._on_small = 0
         self._closed = False
+
+    def caller_waits(self, threads: int) -> None:
+        """From here on more threads may do small files."""
+        with self._change:
+            self._most_on_small = (threads + 1) // 2
 
     def put(self, batch: list[Job], *, large: bool) -> None:
         with self._change:
@@ -198,6 +206,8 @@ class Readers:
             return ()
         else:
             done = self._send(large=True) + self._send(large=False)
+        if self._waiting_jobs >= _WAITING_JOBS:
+            self._caller_waits()
         while self._waiting and (self._waiting_jobs >= _WAITING_JOBS or not self._done.empty()):
             done += self._next()
         return done
@@ -206,6 +216,7 @@ class Readers:
         """Yield all jobs that are left, as they are done; after the deadline those that are not come back unread."""
         yield from self._send(large=True)
         yield from self._send(large=False)
+        self._caller_waits()
         while self._waiting:
             yield from self._next()
 
@@ -223,13 +234,21 @@ class Readers:
             done = self._work_off(batch, *self._own)
             self._waiting_jobs -= len(done)
             return done
-        if len(self._threads) < self._count:
-            thread = Thread(target=self._run, name=f"file-reader-{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
         self._lanes.put(batch, large=large)
         self._waiting += 1
+        if len(self._threads) < self._count - 1:
+            self._start_thread()
         return []
+
+    def _start_thread(self) -> None:
+        thread = Thread(target=self._run, name=f"file-reader-{len(self._threads)}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _caller_waits(self) -> None:
+        if self._count - 1 == len(self._threads) < self._waiting:
+            self._lanes.caller_waits(self._count)
+            self._start_thread()
 
     def _next(self) -> list[Job]:
         left_s = self._deadline_s + _GRACE_S - time.monotonic()
@@ -255,7 +274,7 @@ class Readers:
 
     def _tools(self) -> tuple[Blocks, Screen]:
         """What each thread has for itself."""
-        blocks = Blocks()
+        blocks = Blocks(min(_BUFFER_BYTES, _BUFFERS_BYTES // self._count))
         return blocks, Screen(self._plans, blocks.buffer, self._deadline_s)
 
     def _work_off(self, batch: list[Job], blocks: Blocks, screen: Screen) -> list[Job]:

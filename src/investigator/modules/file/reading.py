@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 GROWTH_BYTES: Final = 64 << 20
 """How much more than its size a file may yield: logs grow while they are read, some files in /proc never end."""
 BUFFER_BYTES: Final = EXACT_LINE_BYTES + OVERLAP_BYTES
+"""At least; a larger one has threads wait less often for the interpreter's lock."""
 _KEEP_BYTES: Final = OVERLAP_BYTES + 16
 
 
@@ -49,8 +50,8 @@ class Facts:
 class Blocks:
     """A buffer for one thread, which files are read through."""
 
-    def __init__(self) -> None:
-        self.buffer = self._buffer = bytearray(BUFFER_BYTES)
+    def __init__(self, buffer_bytes: int = 0) -> None:
+        self.buffer = self._buffer = bytearray(max(buffer_bytes, BUFFER_BYTES))
         """Holds nothing between two files: others of the thread may use it then."""
         self._view = memoryview(self._buffer)
         self._filled = 0
@@ -86,8 +87,9 @@ class Blocks:
     def _fill(self, source: Source, filled: int, hashers: list[hashlib._Hash]) -> tuple[int, bool]:
         """Read until the buffer is full, but for the newline that a last line may lack; true at the file's end."""
         self._filled = filled
-        while self._filled < BUFFER_BYTES - WORD_BYTES:
-            room = self._view[self._filled : BUFFER_BYTES - 1]
+        size = len(self._buffer)
+        while self._filled < size - WORD_BYTES:
+            room = self._view[self._filled : size - 1]
             count = source.read_into(room)
             if count == 0:
                 return self._filled, True
@@ -115,9 +117,7 @@ class Blocks:
             start = newline + 1
         cut = buffer.rfind(b"\n", start, filled) + 1
         if cut == 0 and start == 0:
-            return (
-                self._long_piece(scans, 0, filled, opens=True) if filled >= BUFFER_BYTES - WORD_BYTES else (filled, 0)
-            )
+            return self._long_piece(scans, 0, filled, opens=True) if filled >= len(buffer) - WORD_BYTES else (filled, 0)
         cut = max(cut, start)
         for scan in scans:
             scan.whole_lines(buffer, start, cut)

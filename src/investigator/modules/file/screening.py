@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from investigator.modules.file.readers import Job
     from investigator.modules.patterns.prefilter import Prefilter
 
-SMALL_BYTES: Final = 64 << 10
-_TOGETHER_BYTES: Final = 512 << 10
+SMALL_BYTES: Final = 512 << 10
 _FEW: Final = 4
 """Of so many files together too few would be ruled out to be worth a second reading of the others."""
 
@@ -33,6 +32,7 @@ class Screen:
     def __init__(self, plans: Iterable[Plan], buffer: bytearray, deadline_s: float) -> None:
         self._required = {plan: found for plan in plans if (found := _required(plan)) is not None}
         self._buffer = buffer
+        self._together_bytes = len(buffer) // 2
         self._view = memoryview(buffer)
         self._deadline_s = deadline_s
         self._parts: list[tuple[int, Job]] = []
@@ -54,7 +54,7 @@ class Screen:
                 continue
             size = job.found.st_size
             if 0 < size <= SMALL_BYTES:
-                if self._filled + size + 2 > _TOGETHER_BYTES:
+                if self._filled + size + 2 > self._together_bytes:
                     left += self._search()
                 if self._read(job, size):
                     continue

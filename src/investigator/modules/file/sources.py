@@ -7,7 +7,7 @@ import time
 import zlib
 from typing import Final, Protocol
 
-_READ_BYTES: Final = 1 << 20
+_READ_BYTES: Final = 4 << 20
 WORD_BYTES: Final = 8
 _INFLATE_INPUT_BYTES: Final = 64 << 10
 _GZIP_MAGIC: Final = b"\x1f\x8b"
