@@ -16,6 +16,7 @@ import pytest
 from deployment import Deployment, Process, pieces_told
 
 T = TypeVar("T")
+pytestmark = pytest.mark.timeout(400)
 PATIENCE_S = 150.0
 """Workers run when nothing else wants to: on a machine that is busy with other tests they wait long."""
 NAMES = [f"{number:0200}" for number in range(1200)]
@@ -108,7 +109,7 @@ def test_an_agent_that_is_killed_among_its_pieces_says_how_many_it_sent_and_none
 def test_a_broker_that_is_killed_among_pieces_costs_none_of_them(alone: Deployment, tmp_path: Path) -> None:
     broker = alone.broker()
     alone.agent("only")
-    words = search(tmp_path / "tree", zeros=1 << 30)
+    words = search(tmp_path / "tree", zeros=256 << 20)
     asking = alone.start("run", "-t", "all", "--wait", "-e", "200s", *words)
     asking.until("only /", within_s=PATIENCE_S)
     broker.signal(signal.SIGKILL)
