@@ -32,21 +32,22 @@ async def _list(home: Path, target: str | None, output: Output) -> None:
     from investigator.console.enrolled import load_fleet
     from investigator.console.heads import keep_heads
     from investigator.console.link import console_link
-    from investigator.console.rules import load_rules
+    from investigator.console.rules import rules_in_force
     from investigator.console.store import Store
     from investigator.console.table import broken_trust, write_agents
     from investigator.printable import printable
     from investigator.protocol.action import utc
 
     config = load_console(home)
+    told: list[str] = []
     condition = compile_target(target, config.targets)[1] if target is not None else None
     async with console_link(config) as broker, Store(config.store) as store:
-        inventory, enrolled = await load_fleet(broker, store, load_rules(home), config.enrolment)
+        inventory, enrolled = await load_fleet(broker, store, rules_in_force(home, told.append), config.enrolment)
         problems = await keep_heads(store, inventory)
     now = utc(time.time())
     hosts = inventory.matching(condition, now)
     rows = [enrolled.row(host, now) for host in hosts]
-    told = [*enrolled.problems, *inventory.dropped, *problems, *enrolled.warnings(hosts, inventory.hosts.values())]
+    told += [*enrolled.problems, *inventory.dropped, *problems, *enrolled.warnings(hosts, inventory.hosts.values())]
     for line in [*map(printable, told), *broken_trust(rows)]:
         print(f"investigator: {line}", file=sys.stderr)
     write_agents(rows, output=output.value, now=now)

@@ -134,7 +134,7 @@ async def _send(  # noqa: PLR0917 - what an open console consists of
     from investigator.console.cancelling import publish_cancel
     from investigator.console.keys import load_sealing_key
     from investigator.console.render import renderer
-    from investigator.console.rules import load_rules
+    from investigator.console.rules import rules_in_force
     from investigator.console.stopping import stop_and_follow
     from investigator.protocol.sealing import public_sealing_key
 
@@ -160,7 +160,7 @@ async def _send(  # noqa: PLR0917 - what an open console consists of
         broker,
         store,
         audience,
-        rules=load_rules(wanted.home),
+        rules=rules_in_force(wanted.home, audience.warn),
         policy=config.enrolment,
         private_key=key,
         started=lambda stopped: _say_started(action.action, stopped),

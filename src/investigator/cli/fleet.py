@@ -19,7 +19,7 @@ from investigator.console.dispatch import Prepared, add_signature, prepare, sign
 from investigator.console.keys import load_sealing_key, load_sealto, load_signer
 from investigator.console.passphrase import Passphrase
 from investigator.console.people_file import owners, read_people
-from investigator.console.rules import Rules, load_rules
+from investigator.console.rules import Rules, rules_in_force
 from investigator.console.signed_file import check_same_target
 from investigator.errors import BadInput, Incomplete, Refused
 from investigator.protocol.action import Action, compressed
@@ -93,9 +93,9 @@ class Asking:
                 hint="Who wrote the action sends it.",
             )
 
-    def rules(self) -> Rules:
+    def rules(self) -> Rules | None:
         """Whose word about agents counts."""
-        return load_rules(deployment_folder(self.request))
+        return rules_in_force(deployment_folder(self.request), _warn)
 
     def _private_key(self) -> bytes:
         if self.config.sealing_key is None:
@@ -166,6 +166,12 @@ class Asking:
         print(f"agents     {len(hosts)}; nothing was sent")
         write_agents([enrolled.row(host, now) for host in hosts], output="text", now=now)
         return 0
+
+
+def _warn(line: str) -> None:
+    from investigator.printable import printable
+
+    print(f"warning: {printable(line)}", file=sys.stderr)
 
 
 def deployment_folder(request: RunRequest) -> Path:

@@ -87,7 +87,7 @@ class Enrolled:
         return [*lines, *(note for host in matching if (note := self._register.note(host)))][: 2 * MAX_TOLD]
 
 
-async def load_enrolled(broker: Broker, store: Store, rules: Rules, policy: Policy) -> Enrolled:
+async def load_enrolled(broker: Broker, store: Store, rules: Rules | None, policy: Policy) -> Enrolled:
     """Read the statements of stream and store, and the pins of the store.
 
     Raises:
@@ -105,7 +105,7 @@ async def load_enrolled(broker: Broker, store: Store, rules: Rules, policy: Poli
     return enrolled
 
 
-async def load_fleet(broker: Broker, store: Store, rules: Rules, policy: Policy) -> tuple[Inventory, Enrolled]:
+async def load_fleet(broker: Broker, store: Store, rules: Rules | None, policy: Policy) -> tuple[Inventory, Enrolled]:
     """The inventory, every host of it judged.
 
     Raises:
@@ -120,7 +120,7 @@ async def load_fleet(broker: Broker, store: Store, rules: Rules, policy: Policy)
 class Believed:
     """Whose word counts, agent by agent, for who listens for long; an agent that is not known yet is looked for, now and then."""
 
-    def __init__(self, broker: Broker, store: Store, rules: Rules, policy: Policy) -> None:
+    def __init__(self, broker: Broker, store: Store, rules: Rules | None, policy: Policy) -> None:
         self._console = broker, store, rules, policy
         self._fleet: tuple[Inventory, Enrolled] | None = None
         self._loaded_s = -math.inf

@@ -31,7 +31,7 @@ async def investigate(
     store: Store,
     audience: Audience,
     *,
-    rules: Rules,
+    rules: Rules | None,
     policy: Policy,
     private_key: bytes | None,
     wait: bool,
