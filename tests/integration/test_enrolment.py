@@ -352,7 +352,7 @@ async def test_an_invented_host_that_comes_while_an_action_runs_is_not_counted_e
     fleet.broker()
     _, away = fleet.agents("db-1", "away")
     stop(away)
-    answering = fleet.start("run", "--target", "all", "--wait", "--expire", "8s", "--output", "ndjson", *MODULE)
+    answering = fleet.start("run", "--target", "all", "--wait", "--expire", "120s", "--output", "ndjson", *MODULE)
     await asyncio.to_thread(answering.until, '"outcome"')
     async with Rogue(fleet, "db-2").present() as rogue:
         raw = [
@@ -363,6 +363,7 @@ async def test_an_invented_host_that_comes_while_an_action_runs_is_not_counted_e
         ]
         await rogue._answer(Message("", raw[0]))
         await asyncio.to_thread(answering.until, "was dropped: unproven: it has no proof")
+        answering.signal(signal.SIGINT)
         assert '"targeted":2' in await asyncio.to_thread(answering.until, '"summary"')
 
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import orjson
 import pytest
-from deployment import Deployment, Process, read_answer
+from deployment import Deployment, Process, let_all_in, read_answer
 
 from investigator.broker.connection import connect
 from investigator.broker.credentials import Credentials
@@ -46,6 +46,7 @@ class Person:
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[Deployment]:
     with Deployment(tmp_path / "home") as deployment:
+        let_all_in(deployment.home)
         yield deployment
 
 
@@ -53,6 +54,7 @@ def invite(deployment: Deployment, name: str, folder: Path) -> Person:
     """A second investigator: their certificate in the agents' keyring, and a home that reaches the same broker."""
     home, made = folder / name, generate_key(name, f"{name}@example.net", None)
     create_deployment(home, port=int(load_console(deployment.home).broker.url.rpartition(":")[2]), passphrase=None)
+    let_all_in(home)
     shutil.copytree(
         deployment.home / "broker", home / "broker", dirs_exist_ok=True, ignore=shutil.ignore_patterns("store")
     )

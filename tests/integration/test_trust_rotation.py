@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
-from deployment import WITHIN_S, Answer, Deployment
+from deployment import WITHIN_S, Answer, Deployment, let_all_in
 
 from investigator.config import AGENT_FILE, load_agent
 from investigator.console.dispatch import add_signature, sign_action, write_action
@@ -69,6 +69,7 @@ class Trusted:
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[Deployment]:
     with Deployment(tmp_path / "home") as deployment:
+        let_all_in(deployment.home)
         yield deployment
 
 

@@ -100,16 +100,15 @@ class Asking:
         from investigator.console.link import console_link
         from investigator.console.store import Store
         from investigator.console.table import write_agents
-        from investigator.printable import printable
         from investigator.protocol.action import utc
 
         async with console_link(self.author.config) as broker, Store(self.author.config.store) as store:
-            fleet = await load_fleet(broker, store, self.author.rules(), self.author.config.enrolment)
+            fleet = await load_fleet(broker, store, self.author.rules(_warn), self.author.config.enrolment)
         now = utc(time.time())
         matching = fleet.inventory.matching(prepared.condition, now)
         hosts = fleet.counted(matching)
         for line in [*fleet.warnings, *fleet.standings(matching), *forewarnings(hosts, prepared.action)]:
-            print(f"warning: {printable(line)}", file=sys.stderr)
+            _warn(line)
         document = {
             "action": orjson.loads(prepared.envelope.signed_bytes),
             "condition": prepared.action.condition,
@@ -125,6 +124,12 @@ class Asking:
         print(f"agents     {len(hosts)}; nothing was sent")
         write_agents([fleet.enrolled.row(host, now) for host in hosts], output="text", now=now)
         return 0
+
+
+def _warn(line: str) -> None:
+    from investigator.printable import printable
+
+    print(f"warning: {printable(line)}", file=sys.stderr)
 
 
 def deployment_folder(request: RunRequest) -> Path:

@@ -93,14 +93,22 @@ async def _ask_inventory(home: Path, condition: Condition) -> list[tuple[str, st
     from investigator.config import load_console
     from investigator.console.fleet import load_fleet
     from investigator.console.link import console_link
-    from investigator.console.rules import load_rules
+    from investigator.console.rules import rules_in_force
     from investigator.console.store import Store
     from investigator.protocol.action import utc
 
     config = load_console(home)
     async with console_link(config) as broker, Store(config.store) as store:
-        fleet = await load_fleet(broker, store, load_rules(home), config.enrolment)
+        fleet = await load_fleet(broker, store, rules_in_force(home, _warn), config.enrolment)
     return [(host.id, host.name) for host in fleet.counted(fleet.inventory.matching(condition, utc(time.time())))]
+
+
+def _warn(line: str) -> None:
+    import sys
+
+    from investigator.printable import printable
+
+    print(f"warning: {printable(line)}", file=sys.stderr)
 
 
 def _write(tree: list[Any], subjects: list[str], agents: list[tuple[str, str]], output: Output) -> None:

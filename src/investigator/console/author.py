@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ from investigator.console.keys import load_sealing_key, load_sealto, load_signer
 from investigator.console.passphrase import Passphrase
 from investigator.console.people_file import owners, read_people
 from investigator.console.recording import Recorder
-from investigator.console.rules import Rules, load_rules
+from investigator.console.rules import Rules, rules_in_force
 from investigator.errors import Refused
 from investigator.pgp.signer import Signer
 from investigator.protocol.action import DEFAULT_LIFE_S, Action, Operation
@@ -39,13 +39,9 @@ class Author:
     """Whether gpg may ask for a passphrase by its own means."""
     _private_key: bytes | None = field(default=None, repr=False)
 
-    def rules(self) -> Rules:
-        """Whose word about agents counts.
-
-        Raises:
-            DeploymentError, BadInput: keyring or ACL.
-        """
-        return load_rules(self.home)
+    def rules(self, warn: Callable[[str], None]) -> Rules | None:
+        """Whose word about agents counts; see `rules.rules_in_force`."""
+        return rules_in_force(self.home, warn)
 
     def sealto(self) -> bytes | None:
         """The public key that results are sealed to; None where console.toml has none.

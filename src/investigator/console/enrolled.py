@@ -84,7 +84,7 @@ class Enrolled:
         return [*lines, *(note for host in matching if (note := self._register.note(host)))][: 2 * MAX_TOLD]
 
 
-async def load_enrolled(broker: Broker, store: Store, rules: Rules, policy: Policy) -> Enrolled:
+async def load_enrolled(broker: Broker, store: Store, rules: Rules | None, policy: Policy) -> Enrolled:
     """Read the statements of stream and store, and the pins of the store.
 
     Raises:

@@ -43,7 +43,7 @@ class Fleet:
         return self.enrolled.warnings(hosts, self.inventory.hosts.values())
 
 
-async def load_fleet(broker: Broker, store: Store, rules: Rules, policy: Policy) -> Fleet:
+async def load_fleet(broker: Broker, store: Store, rules: Rules | None, policy: Policy) -> Fleet:
     """The fleet, by those whose word about agents counts here.
 
     Raises:
@@ -58,7 +58,7 @@ async def load_fleet(broker: Broker, store: Store, rules: Rules, policy: Policy)
 class Believed:
     """Whose word counts, agent by agent, for who listens for long; an agent that is not known yet is looked for, now and then."""
 
-    def __init__(self, broker: Broker, store: Store, rules: Rules, policy: Policy) -> None:
+    def __init__(self, broker: Broker, store: Store, rules: Rules | None, policy: Policy) -> None:
         self._console = broker, store, rules, policy
         self._fleet: Fleet | None = None
         self._loaded_s = -math.inf

@@ -39,7 +39,7 @@ async def investigate(
     store: Store,
     audience: Audience,
     *,
-    rules: Rules,
+    rules: Rules | None,
     policy: Policy,
     private_key: bytes | None,
     wait: bool,

@@ -317,8 +317,8 @@ class Investigator:
             stop=stop or asyncio.Event(),
         )
 
-    async def _rules(self) -> Rules:
-        return await asyncio.to_thread(self._author.rules)
+    async def _rules(self) -> Rules | None:
+        return await asyncio.to_thread(self._author.rules, self._warn)
 
     def _load(self) -> Author:
         config = load_console(self._home)

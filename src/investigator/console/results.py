@@ -110,7 +110,7 @@ async def follow_results(
     store: Store,
     audience: Audience,
     *,
-    rules: Rules,
+    rules: Rules | None,
     policy: Policy,
     private_key: bytes | None,
     follow: bool,

@@ -6,14 +6,14 @@ The agents decide, by their own files: where they have others, the answer is the
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from investigator.config import AGENT_FILE, load_agent, read_file
 from investigator.console.deployment import ACL, KEYRING
-from investigator.errors import Refused
+from investigator.errors import BadInput, DeploymentError, Refused
 from investigator.modules import MODULES
 from investigator.pgp import Keyring
 from investigator.pgp.folder import KeyringFolder
@@ -73,6 +73,18 @@ def load_rules(home: Path, *, acl: Path | None = None, keyring: Path | None = No
     text = read_file(acl, max_bytes=MAX_ACL_BYTES)
     rules = parse_acl(text, what=str(acl), form=acl_format(acl.name), modules=MODULES, keys=keys)
     return Rules(rules, certificates, acl, folder)
+
+
+def rules_in_force(home: Path, warn: Callable[[str], None]) -> Rules | None:
+    """The deployment's rules; where they are broken, None after a warning: what was judged by them before stays in force.
+
+    As on an agent, a slip of an editor must not stop an investigation.
+    """
+    try:
+        return load_rules(home)
+    except (BadInput, DeploymentError) as error:
+        warn(f"{error}; which agents are ours is told by what was known before")
+        return None
 
 
 def rule_files(home: Path, *, acl: Path | None = None, keyring: Path | None = None) -> tuple[Path, Path]:

@@ -42,11 +42,12 @@ class Kept:
 class Statements:
     """All that were heard, by their marks; `changed` are those that the store does not have so."""
 
-    def __init__(self, rules: Rules, kept: Iterable[Kept], *, now_s: float) -> None:
+    def __init__(self, rules: Rules | None, kept: Iterable[Kept], *, now_s: float) -> None:
+        """`rules` None: they are broken; earlier verdicts stand, and what was not judged yet counts nothing."""
         self.changed: dict[str, Kept] = {}
         self._rules = rules
         self._now_s = now_s
-        self._mark = rules_mark(rules, now_s=now_s)
+        self._mark = "" if rules is None else rules_mark(rules, now_s=now_s)
         self._kept = {one.mark: one for one in kept}
         self._judged: dict[str, Stated | str] = {}
 
@@ -83,11 +84,13 @@ class Statements:
         kept = self._kept.get(mark)
         if kept is None:
             return f"more than {MAX_KEPT:,} statements"
-        if kept.rules == self._mark and kept.problem:
+        if self._rules is None and not kept.rules:
+            return "it is not judged yet, and the rules here are broken"
+        if kept.rules and kept.problem and (self._rules is None or kept.rules == self._mark):
             return kept.problem
         try:
             envelope = decode_statement_envelope(kept.envelope)
-            if kept.rules == self._mark:
+            if self._rules is None or kept.rules == self._mark:
                 statement: Statement = parse_statement(envelope.signed_bytes)
                 return Stated(statement, envelope, ())
             stated: Stated | str = judge_statement(

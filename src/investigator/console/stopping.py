@@ -47,7 +47,7 @@ async def stop_and_follow(
     store: Store,
     audience: Audience,
     *,
-    rules: Rules,
+    rules: Rules | None,
     policy: Policy,
     private_key: bytes | None,
     started: Callable[[Stopped], None],

@@ -82,6 +82,19 @@ def test_when_the_rules_change_all_are_judged_anew() -> None:
     assert back.rulings().owner("db-1") == A.id, "what a broker does not send any more is still here"
 
 
+def test_where_the_rules_are_broken_what_was_judged_before_stands_and_nothing_new_counts() -> None:
+    first = Statements(rules(ALICE), [], now_s=NOW_S)
+    first.hear(envelope(PIN))
+    first.hear(envelope(PIN, MALLORY))
+    first.rulings()
+    broken = Statements(None, kept(first), now_s=NOW_S)
+    broken.hear(envelope(Pin(agent=A.id, key=KEY, name="db-2", created=NOW + timedelta(days=1))))
+    rulings = broken.rulings()
+    assert (rulings.owner("db-1"), rulings.owner("db-2")) == (A.id, "")
+    assert len(broken.problems()) == 2
+    assert broken.changed == {}
+
+
 def test_the_token_of_a_proof_is_what_somebody_entitled_signed() -> None:
     secret = SecretToken(b"t" * 32, "")
     token = Token(key=secret.key, count=1, created=NOW, expires=NOW + timedelta(days=1))
