@@ -308,8 +308,8 @@ class Rogue:
             lives_s=3600,
             now_s=int(time.time()),
         )
-        url = load_agent(self._fleet.home).broker.url
-        async with await connect(url, user.with_jwt(token), name="rogue") as self.broker:
+        link = load_agent(self._fleet.home).broker
+        async with await connect(link.url, user.with_jwt(token), name="rogue", tls=link.tls) as self.broker:
             row = {"id": self.identity.id, "name": self.name, "os": "linux", "tags": {}, "environment": {}}
             frame, _ = encode_facts(self.identity, row, heartbeat_s=60)
             await self.broker.publish_acked(facts_subject(self.identity.id), frame, message_id=frame.hex()[:32])
@@ -377,7 +377,8 @@ def test_a_token_on_another_host_is_dropped_once_it_is_used_and_where_that_canno
         copy = shutil.copytree if (fleet.home / name).is_dir() else shutil.copy2
         copy(fleet.home / name, home / name)
     (home / "broker").mkdir(mode=0o700)
-    shutil.copy2(fleet.home / "broker/enrol.creds", home / "broker/enrol.creds")
+    for name in ("enrol.creds", "ca.pem"):
+        shutil.copy2(fleet.home / "broker" / name, home / "broker" / name)
     before = (home / "agent.toml").read_text()
     agent = fleet.start("agent", "--home", str(home), "--name", "far")
     agent.until("the token was taken out of")

@@ -70,9 +70,9 @@ def another_console(alone: Deployment, home: Path, *, trusted: bool) -> Path:
 
 async def as_broker(deployment: Deployment, subject: str, body: dict[str, Any]) -> dict[str, Any]:
     """What whoever holds the broker can do."""
-    config, url = load_broker(deployment.home), load_console(deployment.home).broker.url
-    credentials = Credentials.load(config.credentials)
-    link = await connect(url, credentials, name="test")
+    address = load_console(deployment.home).broker
+    credentials = Credentials.load(load_broker(deployment.home).credentials)
+    link = await connect(address.url, credentials, name="test", tls=address.tls)
     try:
         return dict(orjson.loads(await link.request(subject, orjson.dumps(body))))
     finally:
@@ -251,7 +251,8 @@ def test_answers_of_unknown_actions_and_rubbish_are_a_line_each_and_stop_nothing
 
     async def litter() -> None:
         rogue = Identity.generate().id
-        link = await connect(load_console(alone.home).broker.url, minted(alone.home / "broker", rogue), name="rogue")
+        address = load_console(alone.home).broker
+        link = await connect(address.url, minted(alone.home / "broker", rogue), name="rogue", tls=address.tls)
         for number, action in enumerate(("f" * 32, asked.summary["action"])):
             await link.publish_acked(result_subject(action, rogue), b"rubbish", message_id=str(number))
         await link.close()
@@ -377,7 +378,8 @@ def test_heartbeats_that_a_broker_plays_back_make_nobody_look_alive(alone: Deplo
 
     async def play_back() -> None:
         agent = old.subject.rpartition(".")[2]
-        link = await connect(load_console(alone.home).broker.url, minted(alone.home / "broker", agent), name="rogue")
+        address = load_console(alone.home).broker
+        link = await connect(address.url, minted(alone.home / "broker", agent), name="rogue", tls=address.tls)
         await link.publish(old.subject, old.data)
         await link.flush()
         await link.close()
