@@ -223,8 +223,8 @@ async def test_extra_privacy_mode_reaches_it(tmp_path):
 
 async def test_a_module_whose_subject_is_full_keeps_no_other_waiting(running, tmp_path):
     async with running() as broker:
-        agent, investigator = await broker.agent(), await broker.investigator()
         identity = Identity.generate()
+        agent, investigator = await broker.agent(identity.id), await broker.investigator()
         subject = f"mig.alert.{identity.id}.loud"
         await asyncio.gather(
             *(agent.publish_acked(subject, b"x", message_id=f"{n}", timeout_s=30) for n in range(1000))
