@@ -185,6 +185,18 @@ async def test_the_certificate_is_renewed_while_the_broker_runs_and_connections_
         watching.cancel()
 
 
+async def test_a_certificate_that_is_still_good_serves_while_the_cas_key_is_elsewhere(authority):
+    make_server(authority, (), now_s=time.time() - (SERVER_DAYS - 10) * DAY_S)
+    (authority / "ca.key").unlink()
+    async with EmbeddedServer(authority, port=0, tls=tls_of(authority)) as server:
+        assert "the certificate is not renewed, though half of its life is over" in server.notices[-1]
+        async with await connect(server.url, minted(server.folder, "a1"), name="a", tls=pinned(authority)):
+            pass
+    (authority / SERVER).unlink()
+    with pytest.raises(DeploymentError, match=r"ca\.key: No such file"):
+        await EmbeddedServer(authority, port=0, tls=tls_of(authority)).start()
+
+
 async def test_ones_own_files_are_used_and_taken_anew_when_they_change(broker_folder, other, hear):
     make_server(other, (), now_s=time.time())
     notices, problems = hear(), hear()

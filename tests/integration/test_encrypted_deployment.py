@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Self
 
+import orjson
 import pytest
 from deployment import Deployment
 
@@ -37,6 +38,12 @@ def test_a_broker_that_asks_for_certificates_serves_agents_consoles_and_who_was_
         joined = deployment.call("people", "join", str(invitation), "--no-passphrase", home=laptop)
         assert joined.returncode == 0, joined.stderr
         assert b"a-1" in deployment.call("agents", home=laptop).stdout
+        # an invitation with half of it
+        torn = {**orjson.loads(invitation.read_bytes()), "ca": ""}
+        invitation.write_bytes(orjson.dumps(torn))
+        refused = deployment.call("people", "join", str(invitation), "--no-passphrase", home=tmp_path / "torn")
+        assert refused.returncode == 2
+        assert b"ca, certificate and key: one comes without the others" in refused.stderr
         # and without the certificate
         console = (laptop / "console.toml").read_text()
         (laptop / "console.toml").write_text(

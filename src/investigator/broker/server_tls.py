@@ -54,7 +54,12 @@ class ServerTls:
         done = []
         why = self._why_renew()
         if self.authority is not None and why:
-            done.append(self._renew(why))
+            try:
+                done.append(self._renew(why))
+            except DeploymentError as error:  # the CA's key may be in a safe: what is still good serves
+                if not self.certificate.exists():
+                    raise
+                done.append(f"the certificate is not renewed, though {why}: {error}")
         certificates.check_pair(self.certificate, self.key)
         certificates.read_certificates(self.ca)
         self._remember()

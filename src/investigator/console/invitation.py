@@ -134,6 +134,8 @@ def read_invitation(file: Path) -> Invitation:
     check_person(invitation.name)
     if not all(name.endswith(SUFFIXES) for name in invitation.keyring):
         raise BadInput(f"{file}: keyring: a file that is no key file")
+    if bool(invitation.certificate) != bool(invitation.key) or (invitation.certificate and not invitation.ca):
+        raise BadInput(f"{file}: ca, certificate and key: one comes without the others")
     return invitation
 
 
