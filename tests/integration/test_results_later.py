@@ -102,12 +102,12 @@ def test_each_state_comes_with_its_limit_and_its_reason_in_every_form(alone: Dep
     usual = "module_timeout_s = 300"
     settings = (alone.home / "agent.toml").read_text()
     assert usual in settings
-    (alone.home / "agent.toml").write_text(settings.replace(usual, "module_timeout_s = 0.2"))
+    (alone.home / "agent.toml").write_text(settings.replace(usual, "module_timeout_s = 0.001"))
     alone.broker()
     _, away = alone.agents("slow", "away")
     away.signal(signal.SIGTERM)
     assert away.wait() == 0
-    asked = alone.ask("-t", "all", "file", "-path", "/usr", "-content", "no such text anywhere[0-9]{9}x")
+    asked = alone.ask("-t", "all", *PASSWD)
     assert asked.states == {"slow": "timeout", "away": "offline"}
     assert asked.outcomes["slow"]["code"] == "deadline"
     later = results(alone, "last")
