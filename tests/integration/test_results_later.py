@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
 import signal
 import time
@@ -24,10 +23,10 @@ from investigator.console.link import console_link
 from investigator.console.results import find_asked, follow_results
 from investigator.console.rules import load_rules
 from investigator.console.store import Store
-from investigator.console.telling import Outcomes
 from investigator.protocol.identity import Identity
 from investigator.protocol.subjects import HEARTBEATS, RECORDS, RESULTS, result_subject
 from real_broker import minted
+from telling import Outcomes
 
 PASSWD = ("file", "-path", "/etc", "-name", "^passwd$", "-maxdepth", "0")
 
@@ -308,36 +307,6 @@ def test_an_agent_that_has_an_action_and_whose_result_a_broker_withholds_is_name
     warnings, states = asyncio.run(withheld())
     assert warnings == ["web-1 has the action, as its own heartbeat says, and its result never came"]
     assert states == {"expired": 1}
-
-
-def test_who_leaves_an_iteration_early_ends_the_work(alone: Deployment) -> None:
-    alone.broker()
-    alone.agents("one", "two")
-    asked = alone.ask("-t", "all", *PASSWD)
-
-    async def first_only() -> bool:
-        async with console_link(load_console(alone.home)) as broker, Store(alone.home / "console.sqlite") as store:
-            action = await find_asked(asked.summary["action"], store, broker)
-            key = load_sealing_key(alone.home / "secrets" / "sealing.pem", lambda: "")
-            told = Outcomes(
-                lambda audience: follow_results(
-                    action,
-                    broker,
-                    store,
-                    audience,
-                    rules=load_rules(alone.home),
-                    policy="token",
-                    private_key=key,
-                    follow=True,
-                    stop=asyncio.Event(),
-                )
-            )
-            async with contextlib.aclosing(aiter(told)) as outcomes:
-                async for _ in outcomes:
-                    break
-            return told.over is None and not any("follow_results" in repr(task) for task in asyncio.all_tasks())
-
-    assert asyncio.run(first_only())
 
 
 def test_a_host_that_is_no_more_is_forgotten_by_all_consoles_and_one_that_is_there_is_not(

@@ -1,4 +1,4 @@
-"""An investigation as an iterator instead of calls: for programs that ask in a loop.
+"""What an audience is told, as an iterator: for tests of what stands below the library, which has its own (`console.following`).
 
     told = Outcomes(lambda audience: follow_results(asked, broker, store, audience, private_key=key, follow=True, stop=stop))
     async for one in told: …
@@ -59,7 +59,7 @@ class Outcomes:
     def started(self, action: Action, *, targeted: int, expected: int) -> None:
         """Nothing: the iteration has begun."""
 
-    def piece(self, agent: str, name: str, piece: Piece) -> bool:  # noqa: ARG002 - the protocol's
+    def piece(self, agent: str, name: str, piece: Piece) -> bool:
         """Nothing: an outcome comes whole."""
         return False
 
@@ -70,7 +70,7 @@ class Outcomes:
         state: Shown,
         outcome: Outcome | None,
         *,
-        unfinished: bool = False,  # noqa: ARG002 - the audience's
+        unfinished: bool = False,
     ) -> None:
         """The next item."""
         self._told.put_nowait(Told(agent, name, state, outcome))
