@@ -213,6 +213,19 @@ async def stream_states(broker: Broker) -> list[StreamState]:
     return states
 
 
+async def takes_nothing_more(broker: Broker, stream: str, *, room_bytes: int) -> bool:
+    """Whether a stream has a limit and less room left than that; an investigator may ask this.
+
+    Raises:
+        BrokerError: the server does not answer, or will not say.
+    """
+    found = await _ask(broker, f"INFO.{stream}", {})
+    if found.error is not None:
+        raise BrokerError(f"stream {stream}: {found.error.description}")
+    state = _state(stream, found)
+    return state.max_bytes > 0 and state.max_bytes - state.bytes < room_bytes
+
+
 async def when_ready(broker: Broker, *, within_s: float = 30.0) -> None:
     """Return when the servers can make streams: a cluster that has just started first finds a leader.
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from investigator.broker.connection import Broker
+from investigator.broker.streams import takes_nothing_more
 from investigator.console.audience import Audience, Summary
 from investigator.console.collect import Collection, Relay, awaited, placed_for
 from investigator.console.dispatch import Prepared, publish
@@ -25,9 +26,10 @@ from investigator.console.standing import Policy
 from investigator.console.store import Store, Targeted
 from investigator.errors import BadInput, BrokerError
 from investigator.protocol.action import utc
+from investigator.protocol.answer import MAX_PART_BYTES
 from investigator.protocol.piece import Piece
 from investigator.protocol.result import Outcome
-from investigator.protocol.subjects import ACTIONS
+from investigator.protocol.subjects import ACTIONS, RESULTS
 from investigator.protocol.tally import count
 
 MAX_NAMED: Final = 20
@@ -110,6 +112,7 @@ async def _follow(
         problem = error
     cut_short = stop.is_set() or problem is not None
     await collection.finish()
+    await _warn_of_full_stream(broker, audience)
     summary = conclude(
         collection,
         audience,
@@ -124,6 +127,16 @@ async def _follow(
     if collection.store_problem is not None:
         raise collection.store_problem
     return summary
+
+
+async def _warn_of_full_stream(broker: Broker, audience: Audience) -> None:
+    """What was heard live is told all the same; who asks later, or elsewhere, has it once there is room again."""
+    with contextlib.suppress(BrokerError):
+        if broker.is_connected and await takes_nothing_more(broker, RESULTS, room_bytes=MAX_PART_BYTES):
+            audience.warn(
+                f"stream {RESULTS} takes nothing more: answers wait on their hosts; `investigator enrol list` says who "
+                "sends how much, and `enrol revoke` shuts out who floods"
+            )
 
 
 def tell_progress(collection: Collection, audience: Audience, *, began: float) -> None:
