@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import os
 
 import pytest
 from hypothesis import settings
@@ -12,6 +13,11 @@ settings.load_profile("untimed")
 pytest_plugins = ["real_broker"]
 
 TEST_WITHIN_S = 60.0
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:  # noqa: ARG001 - pytest-xdist's
+    """Two a processor: the longest tests wait for processes most of their time."""
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(tryfirst=True)
