@@ -15,7 +15,7 @@ pytest_plugins = ["real_broker"]
 TEST_WITHIN_S = 60.0
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:  # noqa: ARG001 - pytest-xdist's
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Two a processor: the longest tests wait for processes most of their time."""
     return 2 * (os.cpu_count() or 1)
 
