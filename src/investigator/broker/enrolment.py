@@ -287,7 +287,7 @@ class Decisions:
         if self._settings.policy == "open":
             return self._entry(request, known, "enrolled", "by policy open")
         if self._settings.policy == "approve":
-            return self._entry(request, known, "pending", "an investigator has to approve it")
+            return self._entry(request, known, "pending", f"{_origin(request)}an investigator has to approve it")
         # 4. Its state was that of an agent which we know, on another machine: it comes in, and consoles name the two.
         if request.succession is not None and request.proof is None:
             return self._successor(request, known)
@@ -387,3 +387,14 @@ def _known(entry: Entry, notices: list[str]) -> Known:
         orjson.loads(orjson.dumps({**{name: getattr(entry, name) for name in Entry.__slots__}, "notices": notices})),
         Known,
     )
+
+
+def _origin(request: Request) -> str:
+    """For whoever approves: that this may be a copy of an agent, by the word of that one's key; empty if it is not known to be."""
+    if request.succession is None:
+        return ""
+    try:
+        former = check_succession(request.succession, key=request.key)
+    except (BadInput, Refused):
+        return ""
+    return f"its state was that of {former}, on another machine: a clone, or it moved; "

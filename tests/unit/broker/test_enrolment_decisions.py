@@ -248,6 +248,16 @@ def test_by_policy_open_all_come_in_and_by_policy_approve_those_that_are_signed_
     assert service.ask(B).state == "enrolled"
 
 
+def test_whoever_approves_is_told_that_it_may_be_a_clone(book: Book) -> None:
+    service = Service(book, policy="approve")
+    answer = service.ask(B, machine=THERE, succession=succeed(A, B, machine=THERE, now_s=int(NOW_S)))
+    assert answer.state == "pending"
+    assert f"its state was that of {A.id}, on another machine: a clone, or it moved" in answer.reason
+    assert service.ask(C, machine=THERE, succession=succeed(A, B, machine=THERE, now_s=1), number=3).reason == (
+        "an investigator has to approve it"
+    )
+
+
 def test_the_list_of_who_waits_is_capped_and_who_waits_stays(book: Book) -> None:
     service = Service(book, policy="approve", pending_at_most=5)
     crowd = [Identity(bytes([1, number]) * 16) for number in range(8)]
