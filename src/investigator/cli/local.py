@@ -29,6 +29,8 @@ from investigator.protocol.result import Outcome, Result, State, merged_state
 
 INTERRUPTED: Final = 130
 _TICK_S: Final = 0.25
+NICENESS: Final = 5
+"""A person waits for it: less than on an agent, where an operation on a host that is busy all the time may take its time."""
 
 
 def run_locally(request: RunRequest, asked: AskedFor) -> int:
@@ -83,7 +85,7 @@ async def _investigate(action: Action, audience: Audience, life_s: float) -> Sum
     started_s, started = time.time(), time.monotonic()
     name, stop = host_name(), stop_event()
     audience.started(action, targeted=1, expected=1)
-    async with Runner(Limits(wall_clock_s=life_s)) as runner:
+    async with Runner(Limits(wall_clock_s=life_s, niceness=NICENESS)) as runner:
         work = [asyncio.create_task(_run(runner, one, started + life_s)) for one in action.operations]
         ticking = asyncio.create_task(_tick(audience, started))
         stopped = asyncio.create_task(stop.wait())

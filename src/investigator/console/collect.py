@@ -122,6 +122,8 @@ class Collection:
     """Payloads of agents that nobody has judged yet."""
     _strange_bytes: int = 0
     _subscriptions: list[Subscription] = field(default_factory=list)
+    _early: list[Message] | None = None
+    """Answers that wait for `begin`."""
     _unread: bool = False
     """Whether the broker did not answer when the stream was read last."""
     _came_back: bool = False
@@ -147,11 +149,21 @@ class Collection:
         """Up to where the results' stream was read."""
         return self._last_sequence
 
-    async def listen(self) -> None:
-        """Subscribe before the action goes out: the first answers come within milliseconds."""
+    async def listen(self, *, hold: bool = False) -> None:
+        """Subscribe before the action goes out: the first answers come within milliseconds.
+
+        With `hold` answers wait for `begin`, so that none is told before whoever shows them knows that they are asked for.
+        """
+        self._early = [] if hold else None
         for subject, callback in ((results_of(self.action.id), self._on_answer), (ALL_HEARTBEATS, self._on_heartbeat)):
             self._subscriptions.append(await self.broker.subscribe(subject, callback))
         await self.broker.flush()
+
+    def begin(self) -> None:
+        """Take what came since `listen`, and from now on what comes."""
+        early, self._early = self._early, None
+        for message in early or ():
+            self._on_answer(message)
 
     async def close(self) -> None:
         """Hear no more: the connection may live on, and lead other investigations."""
@@ -292,6 +304,9 @@ class Collection:
         self.on_warning(f"answers are shown and not kept: {error}")
 
     def _on_answer(self, message: Message) -> None:
+        if self._early is not None:
+            self._early.append(message)
+            return
         self._take(message.subject, message.data)
 
     def _on_heartbeat(self, message: Message) -> None:

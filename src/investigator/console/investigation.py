@@ -90,7 +90,7 @@ async def _follow(
     collection.on_piece = show_piece
     collection.on_broker_back = functools.partial(_publish_again, prepared, broker, collection, audience)
     await store.keep_action(prepared.action.id, prepared.action.name, prepared.envelope, published_s=asked_s)
-    await collection.listen()
+    await collection.listen(hold=True)
     await store.keep_targeted(prepared.action.id, [Targeted(host.id, host.name) for host in targeted])
     collection.placed = placed_for(targeted, await publish(prepared, broker, now_s=asked_s))
     await store.keep_targeted(
@@ -98,6 +98,7 @@ async def _follow(
         [Targeted(host.id, host.name, sequence=collection.placed.get(host.id, 0)) for host in targeted],
     )
     audience.started(prepared.action, targeted=len(targeted), expected=len(expected))
+    collection.begin()
 
     problem: BrokerError | None = None
     try:

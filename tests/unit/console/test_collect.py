@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from investigator.broker.connection import Message
 from investigator.console.collect import Collection
 from investigator.console.investigation import conclude
 from investigator.protocol.action import Action, Operation
@@ -87,6 +88,34 @@ def test_an_outcome_is_told_once_and_whole_whatever_comes_first(
     (outcome,) = watched.outcomes
     assert outcome.results[0].elements == [1, 2, 3, 4]
     assert not watched.warnings
+
+
+async def test_what_comes_before_the_investigation_is_announced_is_told_after_it() -> None:
+    watched = Watched()
+    watched.collection.broker = cast(Any, Silent())
+    await watched.collection.listen(hold=True)
+    for payload in pack(LAST_ALONE, AGENT, action=ACTION_ID, digest=DIGEST, sealto=None):
+        watched.collection._on_answer(Message(f"mig.result.{ACTION_ID}.{AGENT.id}", payload))
+    assert not watched.outcomes
+    watched.collection.begin()
+    assert [outcome.state for outcome in watched.outcomes] == ["found"]
+    await watched.collection.close()
+
+
+LAST_ALONE = Outcome(state="found", name="web-1", results=[Result(success=True, elements=[4])])
+
+
+class Silent:
+    """A broker on which nothing is said."""
+
+    async def subscribe(self, subject: str, callback: Any) -> Any:
+        return self
+
+    async def unsubscribe(self) -> None:
+        pass
+
+    async def flush(self) -> None:
+        pass
 
 
 def test_what_was_shown_as_it_came_is_not_in_the_outcome() -> None:
