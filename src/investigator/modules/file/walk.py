@@ -194,6 +194,7 @@ class Walk:
         above: set[tuple[int, int]] = set()
         levels: list[_Level] = []
         path, reach = root.path, [(root, 1)]
+        root.visited = True
         while self.tick(path):
             level = yield from self._enter(path, reach, above)
             if level is not None:
@@ -206,13 +207,18 @@ class Walk:
             path, reach = join(levels[-1].path, levels[-1].subfolders.pop()), levels[-1].reach
             here = self._folders.get(path)
             if here is not None and not here.visited:
+                here.visited = True
                 reach = [*reach, (here, 1)]
 
     def _enter(self, path: bytes, reach: Reach, above: set[tuple[int, int]]) -> Generator[Batch, None, _Level | None]:
         """Yield the folder's files in batches; returns its level, or None if it was not entered."""
-        for root, _ in reach:
-            root.visited = root.visited or root.path == path
-        reaching = [plans for root, depth in reach if (plans := root.plans_at(depth))]
+        reaching: list[list[Plan]] = []
+        below: Reach = []
+        for root, depth in reach:
+            if plans := root.plans_at(depth):
+                reaching.append(plans)
+            if root.plans_at(depth + 1):
+                below.append((root, depth + 1))
         if not reaching:
             return None
         level: _Level | None = None
@@ -222,7 +228,6 @@ class Walk:
             if (found.st_dev, found.st_ino) in above:
                 self.failed(f"ERROR: open {path_text(path)}: is a folder that lies above itself, and was not entered")
                 return None
-            below = [(root, depth + 1) for root, depth in reach if root.plans_at(depth + 1)]
             level = _Level(path, (found.st_dev, found.st_ino), below)
             with _scan(descriptor, path) as entries:
                 yield from self._files_of(level, entries, reaching)
