@@ -67,7 +67,7 @@ def test_a_policy_with_a_mistake_is_refused_by_the_worker_too():
 def test_a_policy_that_searches_the_whole_of_proc_ends_by_itself_before_its_deadline():
     source = {"path": "/proc", "file": ".", "expression": "(x)"}
     document = {"objects": [{"object": "o", "filecontent": source}], "tests": [{"test": "t", "object": "o"}]}
-    ran = run("scribe", {"scribedoc": document}, seconds=3.0)
+    ran = run("scribe", {"scribedoc": document}, seconds=10.0, niceness=0)  # a busy machine's, too
     assert ran.state == "done", ran
     assert ran.result.read().success
 
