@@ -27,8 +27,8 @@ lint: $(VENV)/.dev   ## formatting, rules, types, one-way imports
 zipapp: $(VENV)/.dev ## dist/investigator.pyz: all of it in one file, for this Python
 	$(BIN)/python tools/zipapp.py
 
-bench: $(VENV)/.dev  ## what starting costs
-	$(BIN)/python bench/start.py
+bench: $(VENV)/.dev  ## every figure, in one table, against the recorded ones: ten minutes
+	$(BIN)/python bench/all.py
 
 format: $(VENV)/.dev ## let ruff format and fix
 	$(BIN)/ruff format .

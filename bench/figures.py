@@ -45,7 +45,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
         return f"{shown} {self.unit:<4}{against}   {self.name}{goal}{note}"
 
 
-def figure(  # noqa: PLR0913 - the fields of a figure
+def figure(
     name: str,
     value: float,
     *,
