@@ -26,8 +26,12 @@ def refuse_loose(path: Path, *, private: bool = False) -> None:
         DeploymentError: it is not there, somebody else's, or open to others; the hint says how to close it.
     """
     try:
-        info = path.stat()
-        folders = {folder: folder.stat() for folder in (path.absolute().parent, path.resolve().parent)}
+        info = os.lstat(path)
+        parent = path.absolute().parent
+        folders = {parent: os.stat(parent)}
+        if stat.S_ISLNK(info.st_mode) or path.name == "..":
+            info = os.stat(path)
+            folders.setdefault(real := path.resolve().parent, os.stat(real))
     except OSError as error:
         raise DeploymentError(f"{path}: {error.strerror}") from None
     if os.name != "posix":
