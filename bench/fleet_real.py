@@ -67,8 +67,9 @@ def warm_parent(home: Path, token: SecretToken, agents: int, states: Path, stage
     raise_open_files()
     logging.getLogger("investigator.agent.main").setLevel(logging.ERROR)  # a thousand times that the link is plain text
     makes = Workshop()
-    server._execute = makes.execute
-    server.end_marked = runner.end_marked = nothing_left  # type: ignore[attr-defined]
+    setattr(server, "_execute", makes.execute)  # noqa: B010 - what mypy need not follow
+    for place in (server, runner):
+        setattr(place, "end_marked", nothing_left)  # noqa: B010 - likewise
     if stages is not None:
         watch(stages)
     loop_factory(loop)
@@ -100,9 +101,7 @@ def warm_parent(home: Path, token: SecretToken, agents: int, states: Path, stage
         makes.process.wait()
 
 
-def fork_agent(
-    home: Path, token: SecretToken, states: Path, number: int, machine: str, says: int, loop: str
-) -> int:
+def fork_agent(home: Path, token: SecretToken, states: Path, number: int, machine: str, says: int, loop: str) -> int:
     """One agent, as `investigator agent --name … --state …` starts it; its process id."""
     parent, name = os.getpid(), f"real-{number:05}"
     pid = os.fork()
@@ -116,8 +115,10 @@ def fork_agent(
         with AgentState(folder, machine=machine) as opened:
             enlist(opened, home, token, name=name)
         if os.environ.get("F_MODS"):
-            before=set(sys.modules); import threading
-            threading.Timer(4, lambda: print(sorted(set(sys.modules)-before), file=sys.stderr)).start()
+            before = set(sys.modules)
+            import threading
+
+            threading.Timer(4, lambda: print(sorted(set(sys.modules) - before), file=sys.stderr)).start()
         with asyncio.Runner(loop_factory=loop_factory(loop)) as running:
             running.run(main.serve(home, name=name, tags={}, state=folder, verbose=False))
     except BaseException as error:  # noqa: BLE001 - nothing may get back into the warm parent

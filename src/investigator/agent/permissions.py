@@ -26,12 +26,12 @@ def refuse_loose(path: Path, *, private: bool = False) -> None:
         DeploymentError: it is not there, somebody else's, or open to others; the hint says how to close it.
     """
     try:
-        info = os.lstat(path)
+        info = path.lstat()
         parent = path.absolute().parent
-        folders = {parent: os.stat(parent)}
+        folders = {parent: parent.stat()}
         if stat.S_ISLNK(info.st_mode) or path.name == "..":
-            info = os.stat(path)
-            folders.setdefault(real := path.resolve().parent, os.stat(real))
+            info = path.stat()
+            folders.setdefault(real := path.resolve().parent, real.stat())
     except OSError as error:
         raise DeploymentError(f"{path}: {error.strerror}") from None
     if os.name != "posix":
