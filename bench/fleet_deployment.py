@@ -47,7 +47,9 @@ def deployment(folder: Path, *, tls: bool) -> Iterator[Deployment]:
     signer = KeyFileSigner((home / SIGNING_KEY).read_bytes(), lambda: "")
     token, _ = make_token(signer, count=MAX_AGENTS, life=timedelta(days=1), now_s=time.time())
     settings = home / AGENT_FILE
-    settings.write_text(re.sub(r'^token = ".*"$', f'token = "{token.encode()}"', settings.read_text(), flags=re.M))
+    settings.write_text(
+        re.sub(r'^token = ".*"$', f'token = "{token.encode()}"', settings.read_text(), flags=re.MULTILINE)
+    )
     os.environ["INVESTIGATOR_HOME"] = str(home)
     with process([*own_command(), "broker"], until="broker ready") as broker:
         yield Deployment(home, broker.pid, token)

@@ -3,6 +3,8 @@
 All processes write to one file, a line per answered action; CLOCK_MONOTONIC is the same for all of a machine's processes.
 """
 
+# ruff: noqa: SLF001 - it looks into the agent, and changes nothing there
+
 from __future__ import annotations
 
 import os

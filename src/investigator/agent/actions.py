@@ -264,11 +264,12 @@ class Actions:
     def _cancelled_before(self, admitted: Admitted) -> Outcome | None:
         """What is answered for an action that was cancelled before it came."""
         kept = self._state.cancels.of(admitted.digest)
+        if not kept:
+            return None
         host, now_s = self._host(), time.time()
         verdicts = [judge_cancel(raw, host, action_id=admitted.action.id, now_s=now_s) for raw in kept]
         outcome = self._cancelled(admitted, [one for one in verdicts if isinstance(one, Cancellation)])
-        if kept:
-            self._state.cancels.forget(admitted.digest)
+        self._state.cancels.forget(admitted.digest)
         return outcome
 
     def _cancelled(self, admitted: Admitted, cancels: Sequence[Cancellation]) -> Outcome | None:

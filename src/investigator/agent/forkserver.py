@@ -26,6 +26,7 @@ from typing import Final, NoReturn
 from investigator.agent import processes, worker
 from investigator.agent.channel import Kind, Record, receive_record, send_record
 from investigator.agent.limits import adopt_orphans, gain_no_privileges
+from investigator.agent.rehearsal import rehearse
 from investigator.modules import MODULES, get_module
 from investigator.modules.interface import shape_of
 from investigator.modules.patterns.hyper import library
@@ -52,6 +53,7 @@ def main(arguments: list[str]) -> NoReturn:
         with contextlib.suppress(Exception):  # a module that cannot be loaded fails when it is asked for, alone
             shape_of(get_module(name).spec.parameters)
     library()  # mapped once for all workers
+    rehearse()
     os.umask(0o077)
     adopt_orphans()
     gain_no_privileges()
@@ -197,10 +199,9 @@ class ForkServer:
         for each in late:
             self._kill(each, Kind.DEADLINE)
         due = [each for each in self._living.values() if each.watch_s <= now_s]
-        table = processes.table() if due else {}
         for each in due:
             each.watch_s = now_s + (WATCH_S if each.deadline_s < float("inf") else WATCH_LASTING_S)
-            count = 1 + len(processes.below(each.pid, table))
+            count = 1 + processes.count_below(each.pid)
             if count > each.max_processes:
                 self._kill(each, Kind.PROCESSES, count)
         for each in self._living.values():

@@ -15,7 +15,6 @@ import resource
 import signal
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 STDERR_BYTES: Final = 64 << 10
@@ -100,7 +99,7 @@ def yield_to_others(niceness: int) -> None:
         return
     for path, value in (("/proc/self/autogroup", niceness), ("/proc/self/oom_score_adj", 1000)):
         with contextlib.suppress(OSError):
-            Path(path).write_text(str(value), encoding="ascii")
+            _write(path, b"%d" % value)
     number = _IOPRIO_SET.get(platform.machine())
     if number is not None and niceness == 19:
         _libc().syscall(number, _IOPRIO_WHO_PROCESS, 0, _IOPRIO_IDLE)
@@ -143,6 +142,15 @@ def _lower(which: int, value: int) -> None:
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)
     with contextlib.suppress(ValueError, OSError):  # macOS refuses some
         resource.setrlimit(which, (value, value))
+
+
+def _write(path: str, content: bytes) -> None:
+    """By system calls alone: each worker comes here, and what pathlib touches would be copied for each."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, content)
+    finally:
+        os.close(descriptor)
 
 
 def _prctl(option: int, value: int) -> bool:
