@@ -20,6 +20,11 @@ async def facts_of(investigator, agent):
     return [stored async for stored in investigator.read_stream(FACTS, f"mig.facts.{agent}")]
 
 
+async def answered(investigator):
+    extent = await stream_state(investigator, RESULTS, subjects_filter="mig.result.*.*")
+    return set(extent.subjects)
+
+
 async def test_facts_that_the_broker_has_are_not_stored_again(running):
     async with running() as broker, living(broker) as one:
         investigator = await broker.investigator()
@@ -28,7 +33,7 @@ async def test_facts_that_the_broker_has_are_not_stored_again(running):
         await broker.restart()
         await until(lambda: one.link.is_connected and investigator.is_connected, "all are back")
         async with asyncio.timeout(30):  # with the facts comes a heartbeat
-            while (await stream_state(investigator, HEARTBEATS)).last_sequence == beats:
+            while (await stream_state(investigator, HEARTBEATS)).last_sequence == beats:  # noqa: ASYNC110 - the stream tells nobody
                 await asyncio.sleep(0.05)
         assert await facts_of(investigator, one.agent.id) == [before]
 
@@ -40,7 +45,7 @@ async def test_facts_that_the_broker_lost_are_stored_again(running):
         await broker.lose_store()
         await until(lambda: investigator.is_connected, "the console is back")
         async with asyncio.timeout(30):
-            while not (now := await facts_of(investigator, one.agent.id)):
+            while not (now := await facts_of(investigator, one.agent.id)):  # noqa: ASYNC110 - likewise
                 await asyncio.sleep(0.05)
         assert [stored.data[64:] for stored in now] == [before.data[64:]]
 
@@ -77,9 +82,7 @@ async def test_a_crowd_is_back_after_a_kill_and_has_answered_what_was_asked_mean
             one.link._servers = [broker.server.url]
         wanted = {result_subject(ACTION_ID, one.agent.id) for one in crowd}
         async with asyncio.timeout(90):
-            while (
-                await stream_state(investigator, RESULTS, subjects_filter="mig.result.*.*")
-            ).subjects.keys() != wanted:
+            while await answered(investigator) != wanted:  # noqa: ASYNC110 - likewise
                 await asyncio.sleep(0.1)
         assert [one.runs for one in crowd] == [1] * CROWD
         extent = await stream_state(investigator, FACTS, subjects_filter=ALL_FACTS)

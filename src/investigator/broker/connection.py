@@ -58,7 +58,9 @@ MAX_DENIED: Final = 100
 _CANCEL_AGAIN_AFTER_S: Final = 0.2
 _STABLE_AFTER_S: Final = 10.0
 _ATTEMPT_WITHIN_S: Final = 5.0
-_MAX_ATTEMPT_S: Final = 20.0
+_OPEN_WITHIN_S: Final = 10.0
+"""As long as our servers wait for who connects: they may have thousands to let in."""
+_MAX_OPEN_S: Final = 20.0
 _log = logging.getLogger(__name__)
 _random = secrets.SystemRandom()
 
@@ -543,7 +545,7 @@ class Broker:
 
     def _patience_s(self) -> float:
         """How long an attempt may take: giving up what a busy server has half done makes it busier."""
-        return float(min(_ATTEMPT_WITHIN_S * 2.0 ** min(self._unanswered, 10), _MAX_ATTEMPT_S))
+        return float(min(_OPEN_WITHIN_S * 2.0 ** min(self._unanswered, 10), _MAX_OPEN_S))
 
     def _note(self, problem: str) -> bool:
         """Remember what is wrong; log it if it is news."""

@@ -103,7 +103,7 @@ STREAMS: Final[Mapping[str, Mapping[str, Any]]] = {
         **_ALL,
         "description": "each agent's facts, for good",
         "subjects": [subjects.ALL_FACTS],
-        "max_bytes": _GIB,
+        "max_bytes": 4 * _GIB,  # of two million agents
         "max_msg_size": 128 * _KIB,
         "max_msgs_per_subject": 1,
     },
