@@ -53,7 +53,7 @@ from investigator.protocol.action import Operation
 class InProcess:
     """Runs the module in the simulating process: a thousand hosts' worth of forks are not what is measured."""
 
-    async def run(self, module: str, parameters: Any, *, deadline_s: float, take: Any = None) -> Ran:  # noqa: ARG002 - nothing goes ahead here
+    async def run(self, module: str, parameters: Any, *, deadline_s: float, **_: Any) -> Ran:
         found = get_module(module)
         result = found.run(load_parameters(found, parameters), Context(deadline_s=deadline_s))
         return Ran(state="done" if result.success else "failed", code="", result=result)
