@@ -94,6 +94,12 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     module_timeout_s: Positive = 300.0
     module_memory_bytes: Annotated[int, msgspec.Meta(ge=64 << 20)] = 1 << 30
     module_result_bytes: Annotated[int, msgspec.Meta(ge=1 << 20)] = 24 << 20
+    module_cpu_percent: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 100
+    """Of one processor, of each operation; what is beyond waits."""
+    module_open_files: Annotated[int, msgspec.Meta(ge=16)] = 1024
+    module_processes: Annotated[int, msgspec.Meta(ge=1)] = 64
+    module_cgroup: str = "auto"
+    """`auto`: operations get cgroups where this agent has a part of the tree to itself; `off`; or a folder for them."""
     module_niceness: Annotated[int, msgspec.Meta(ge=0, le=19)] = 19
     """19 never delays what the host is there for, and makes an operation slow on a host that is busy all the time."""
     extraprivacymode: bool = False

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from investigator.agent.audit import Kind
     from investigator.agent.state import AgentState
     from investigator.agent.trust import Trust
+    from investigator.protocol.action import AskedLimits
 
 _DONE: Final = "done"
 """In place of a subject: what was taken once and has no more to say, whatever it comes on."""
@@ -49,9 +50,17 @@ class Runs(Protocol):
     """Whatever runs one operation: `agent.runner.Runner`, or a simulation's."""
 
     async def run(
-        self, module: str, parameters: Any, *, deadline_s: float, take: Callable[[bytes], None] | None = None
+        self,
+        module: str,
+        parameters: Any,
+        *,
+        deadline_s: float,
+        take: Callable[[bytes], None] | None = None,
+        limits: AskedLimits | None = None,
     ) -> Ran:
         """The operation's end, as a value; `deadline_s` is on `time.monotonic()`'s scale.
+
+        `limits` are the action's: they lower the host's own, and never raise one.
 
         Findings may go to `take` before, each time as JSON; what that raises ends the operation, and is raised.
         """
@@ -389,6 +398,7 @@ class Actions:
                 parameters,
                 deadline_s=deadline_s,
                 take=lambda elements: self._take(running, number, elements),
+                limits=operation.limits,
             )
         except _NotTaken as error:
             return Ran(state="failed", code=error.code, result=Result.failed(str(error)))

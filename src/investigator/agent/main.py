@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from investigator.agent.cgroups import Cgroups, NoCgroups, take, take_given
 from investigator.agent.enrolment import Enrolment
 from investigator.agent.facts import host_name
 from investigator.agent.limits import Limits
@@ -62,7 +63,10 @@ async def serve(home: Path, *, name: str, tags: dict[str, str], state: Path | No
     with AgentState(state or home / "agents" / token(name), machine=this_machine()) as opened:
         setting = TokenSetting(home / AGENT_FILE, config.enrolment)
         enrolment = Enrolment(config.broker, opened, setting, name=name)
-        async with Runner(_limits(config), mark=opened.identity.id, private=config.extraprivacymode) as runner:
+        limits, cgroups = limits_of(config), _cgroups(config)
+        runner = Runner(limits, mark=opened.identity.id, private=config.extraprivacymode, cgroups=cgroups)
+        logging.getLogger(__name__).info("operations are held to their limits by %s: %s", runner.held_by, limits)
+        async with runner:
             persistence = Persistence(runner, config, opened, name=name)
             agent = Agent(config, opened, trust, persistence, name=name, survey=persistence.survey)
             async with persistence:  # from now on, also while there is no broker
@@ -143,10 +147,26 @@ def _when_stopped(task: asyncio.Task[None] | None) -> asyncio.Event:
     return stopping
 
 
-def _limits(config: AgentConfig) -> Limits:
+def _cgroups(config: AgentConfig) -> Cgroups | None:
+    """Where operations get cgroups, as agent.toml says it; why there is no such place, where it names one, is a warning."""
+    if config.module_cgroup == "off":
+        return None
+    try:
+        return take() if config.module_cgroup == "auto" else take_given(Path(config.module_cgroup))
+    except NoCgroups as error:
+        level = logging.INFO if config.module_cgroup == "auto" else logging.WARNING
+        logging.getLogger(__name__).log(level, "no cgroups for operations: %s", error)
+        return None
+
+
+def limits_of(config: AgentConfig) -> Limits:
+    """What agent.toml lets each operation use."""
     return Limits(
         wall_clock_s=config.module_timeout_s,
         memory_bytes=config.module_memory_bytes,
         output_bytes=config.module_result_bytes,
+        cpu_percent=config.module_cpu_percent,
+        open_files=config.module_open_files,
+        processes=config.module_processes,
         niceness=config.module_niceness,
     )
