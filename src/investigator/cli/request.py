@@ -46,6 +46,7 @@ GLOBALS: Final = Flags(
         _ours("wait", "stay until the action expires, also for agents that are away", to="wait", kind="switch"),
         _ours("dry-run", "show the action, its compiled target, subjects and agents; send nothing", to="dry_run",
               kind="switch"),
+        _ours("log", "also write what happens to this file, as JSON lines with the action's id", to="log", value="FILE"),
         _ours("n", "the action's name (default: the command line)", to="name", value="NAME", aliases=("action-name",)),
         _ours("i", "take the action from this file (- for standard input)", to="file", value="FILE",
               aliases=("action-file",)),
@@ -77,7 +78,7 @@ ACTION_NEW: Final = Flags(
     )
 )  # fmt: skip
 """Those of `investigator action new`."""
-ACTION_SEND: Final = Flags(_some_of("show output wait dry-run i home c v"))
+ACTION_SEND: Final = Flags(_some_of("show output wait dry-run log i home c v"))
 """Those of `investigator action send`: nothing that would change what was signed."""
 _HELP: Final = frozenset(("h", "help"))
 
@@ -103,6 +104,7 @@ class RunRequest:
     target_notfound: str | None = None
     home: Path | None = None
     config: Path | None = None
+    log: Path | None = None
     debug: bool = False
     version: bool = False
     module: str | None = None
@@ -159,6 +161,7 @@ def parse_run(
         target_notfound=values.get("target_notfound"),
         home=_path(values, "home"),
         config=_path(values, "config"),
+        log=_path(values, "log"),
         debug=values.get("debug", False),
         module=asked.module.spec.name if asked.module is not None else None,
         parameters=asked.parameters(local=target == LOCAL),
