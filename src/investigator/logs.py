@@ -91,8 +91,17 @@ class Problems(logging.Handler):
         return list(self._last.values())
 
 
+@dataclass(slots=True)
+class Origin:
+    """Who logs: on every line of JSON."""
+
+    program: str
+    agent: str = ""
+    """The agent's id, once it is known."""
+
+
 class Logs:
-    """The log of this process, from when it is made until `close`; `agent` is put on every line once it is known."""
+    """The log of this process, from when it is made until `close`."""
 
     def __init__(self, program: str, settings: LogSettings, *, verbose: bool = False, bare: bool = False) -> None:
         """`verbose`: standard error tells everything from `info` on; `bare`: warnings as they are, without time and level.
@@ -100,8 +109,7 @@ class Logs:
         Raises:
             DeploymentError: the file cannot be written.
         """
-        self.agent = ""
-        self.program = program
+        self.origin = Origin(program)
         self.problems = Problems()
         self._handlers: list[logging.Handler] = [self.problems]
         if bare and logging.lastResort is not None:
@@ -124,7 +132,7 @@ class Logs:
         handler, level = logging.StreamHandler(sys.stderr), _LEVELS[settings.level or "warning"]
         handler.setLevel(min(level, logging.INFO) if verbose else level)
         json_lines = settings.format == "json"
-        handler.setFormatter(JsonLines(self) if json_lines else PlainText(for_journal=is_journal(sys.stderr)))
+        handler.setFormatter(JsonLines(self.origin) if json_lines else PlainText(for_journal=is_journal(sys.stderr)))
         return handler
 
     def _to_file(self, settings: LogSettings, path: Path) -> logging.Handler:
@@ -133,7 +141,7 @@ class Logs:
         except OSError as error:
             raise DeploymentError(f"[log] file {path}: {error.strerror}") from None
         handler.setLevel(_LEVELS[settings.level or "info"])
-        handler.setFormatter(JsonLines(self))
+        handler.setFormatter(JsonLines(self.origin))
         return handler
 
     def __enter__(self) -> Self:
@@ -180,9 +188,9 @@ class PlainText(logging.Formatter):
 class JsonLines(logging.Formatter):
     """One JSON object a line."""
 
-    def __init__(self, of: Logs) -> None:
+    def __init__(self, origin: Origin) -> None:
         super().__init__()
-        self._of = of
+        self._origin = origin
 
     def format(self, record: logging.LogRecord) -> str:
         """See the file's docstring."""
@@ -191,12 +199,12 @@ class JsonLines(logging.Formatter):
         line: dict[str, Any] = {
             "time": f"{moment}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
-            "program": self._of.program,
+            "program": self._origin.program,
             "event": fields.get("event", "note"),
             "message": _message(record),
         }
-        if self._of.agent:
-            line["agent"] = self._of.agent
+        if self._origin.agent:
+            line["agent"] = self._origin.agent
         line |= {name: _cut(value) for name, value in fields.items() if name not in line or name == "agent"}
         line["logger"] = record.name
         line["pid"] = record.process

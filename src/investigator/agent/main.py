@@ -63,7 +63,7 @@ async def _serve_as(home: Path, config: AgentConfig, logs: Logs, *, name: str, s
     if notice:
         logging.getLogger(__name__).warning("%s", notice)
     with AgentState(state or state_folder(home, name), machine=this_machine()) as opened:
-        logs.agent = opened.identity.id
+        logs.origin.agent = opened.identity.id
         setting = TokenSetting(home / AGENT_FILE, config.enrolment)
         enrolment = Enrolment(config.broker, opened, setting, name=name)
         async with Runner(_limits(config), mark=opened.identity.id, private=config.extraprivacymode) as runner:

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from investigator.cli.light import LightCommand, LightGroup
 from investigator.cli.options import Home, home_folder
 from investigator.errors import BadInput
 
-app = typer.Typer(name="agent", invoke_without_command=True)
+app = typer.Typer(name="agent", cls=LightGroup, invoke_without_command=True)
 State = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where its key and ledger are; default: in the deployment.")
 ]
@@ -38,7 +39,7 @@ def agent(  # noqa: PLR0917 - what can be typed
     asyncio.run(serve(home_folder(home), name=name, tags=_tags(tag or []), state=state, verbose=verbose))
 
 
-@app.command("status")
+@app.command("status", cls=LightCommand)
 def status(  # noqa: PLR0917 - likewise
     home: Home = None,
     name: Name = "",

@@ -42,7 +42,6 @@ class StatusModule:
             "asks without a broker and without a key. Agents in extra privacy mode tell numbers and no texts. With -t local "
             "it cannot be asked."
         ),
-        examples=(("how the agents of the web servers fare", ""),),
     )
 
     def check(self, parameters: Parameters, *, local: bool) -> None:  # noqa: ARG002 - there are none
