@@ -44,8 +44,7 @@ def deployment(folder: Path, *, tls: bool) -> Iterator[Deployment]:
     """Made as `investigator init` makes one, with a token for so many agents, and its broker running."""
     home = folder / "home"
     create_deployment(home, port=0, passphrase=None, network=Network(plain_text=not tls))
-    signer = KeyFileSigner((home / SIGNING_KEY).read_bytes(), lambda: "")
-    token, _ = make_token(signer, count=MAX_AGENTS, life=timedelta(days=1), now_s=time.time())
+    token = token_for_all(home)
     settings = home / AGENT_FILE
     settings.write_text(
         re.sub(r'^token = ".*"$', f'token = "{token.encode()}"', settings.read_text(), flags=re.MULTILINE)
@@ -53,6 +52,13 @@ def deployment(folder: Path, *, tls: bool) -> Iterator[Deployment]:
     os.environ["INVESTIGATOR_HOME"] = str(home)
     with process([*own_command(), "broker"], until="broker ready") as broker:
         yield Deployment(home, broker.pid, token)
+
+
+def token_for_all(home: Path) -> SecretToken:
+    """Signed by the deployment's own investigator, for more agents than there will be."""
+    signer = KeyFileSigner((home / SIGNING_KEY).read_bytes(), lambda: "")
+    token, _ = make_token(signer, count=MAX_AGENTS, life=timedelta(days=1), now_s=time.time())
+    return token
 
 
 def enlist(opened: AgentState, home: Path, token: SecretToken, *, name: str) -> None:

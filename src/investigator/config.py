@@ -15,6 +15,7 @@ import msgspec
 
 from investigator.broker.tls import ClientTls
 from investigator.errors import BadInput, DeploymentError
+from investigator.logs import LogSettings
 
 CONSOLE_FILE: Final = "console.toml"
 AGENT_FILE: Final = "agent.toml"
@@ -49,6 +50,15 @@ class Signing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     gpg_home: Path | None = None
 
 
+class Metrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[metrics] of agent.toml, broker.toml and gateway.toml: who may scrape, if anybody."""
+
+    listen: str = ""
+    """`127.0.0.1:9464`: GET /metrics is answered there, in Prometheus' text format. Empty: nothing listens."""
+    beyond_loopback: bool = False
+    """Whether `listen` may be an address that other hosts reach; what is told there is told to whoever asks."""
+
+
 class ConsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """console.toml."""
 
@@ -65,6 +75,7 @@ class ConsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Whom this console asks and believes: agents with a proof, all, or those that an investigator approved one by one."""
     targets: dict[str, str] = {}
     """Macros: `-t NAME` stands for its condition."""
+    log: LogSettings = LogSettings()
 
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -112,6 +123,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """None of them runs, whatever `modules` says; as MIG calls it."""
     alerts_per_minute: Annotated[int, msgspec.Meta(ge=1, le=6000)] = 60
     """How many letters of alerts each of them may send, on average; one holds up to hundreds of alerts."""
+    log: LogSettings = LogSettings()
+    metrics: Metrics = Metrics()
 
 
 class EnrolmentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -143,6 +156,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     requests_at_a_time: Annotated[int, msgspec.Meta(ge=1, le=200)] = 32
     request_life_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 3600.0
     """How long one request is answered at most."""
+    log: LogSettings = LogSettings()
+    metrics: Metrics = Metrics()
 
 
 class BrokerTls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -186,6 +201,8 @@ class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Without it the broker speaks plain text, which agents and consoles take on loopback only."""
     cluster: Cluster | None = None
     """In place of the embedded broker."""
+    log: LogSettings = LogSettings()
+    metrics: Metrics = Metrics()
 
 
 T = TypeVar("T")

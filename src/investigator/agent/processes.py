@@ -210,26 +210,3 @@ def count_below(root: int) -> int:
     except FileNotFoundError:
         return len(below(root, table()))
     return found
-
-
-def _children(pid: int) -> list[int]:
-    """Of all threads of a process; none where it has ended.
-
-    Raises:
-        FileNotFoundError: this kernel does not tell.
-    """
-    found: list[int] = []
-    try:
-        threads = os.listdir(f"/proc/{pid}/task")
-    except OSError:
-        return found
-    for thread in threads:
-        try:
-            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
-                found += map(int, file.read().split())
-        except FileNotFoundError:
-            if Path(f"/proc/{pid}/task/{thread}").exists():
-                raise
-        except OSError:
-            continue
-    return found

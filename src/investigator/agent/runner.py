@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import secrets
 import socket
@@ -19,6 +20,7 @@ from investigator.agent.server import GRACE_S, Server, end_marked
 from investigator.agent.survey import Survey
 from investigator.agent.verdict import Heard, Ran, failed, is_piece, judge, largest_answer, timed_out
 from investigator.errors import DeploymentError
+from investigator.logs import about
 from investigator.modules import MODULES
 from investigator.protocol.result import MAX_PIECES
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ran", "Runner"]
 
+_log = logging.getLogger(__name__)
 _ATTEMPTS: Final = 3
 _LONGEST_WAIT_S: Final = 30 * 86_400.0
 _CONFIRM_S: Final = GRACE_S
@@ -77,7 +80,13 @@ class Runner:
         self.limits = limits
         self._cgroups = cgroups
         self._private = private
-        self._slots = asyncio.Semaphore(concurrency or max(4, 2 * (os.cpu_count() or 1)))
+        self.slots = concurrency or max(4, 2 * (os.cpu_count() or 1))
+        """How many operations run at a time."""
+        self.busy = 0
+        """How many of them do now."""
+        self.waiting = 0
+        """How many more wait for their turn."""
+        self._slots = asyncio.Semaphore(self.slots)
         self._mark = mark
         self._modules = dict(modules or {})
         self._server: Server | None = None
@@ -152,6 +161,7 @@ class Runner:
         if module not in MODULES and module not in self._modules:
             return failed("unknown-module", f"module '{module}' is not available")
         waiting_since_s = time.monotonic()
+        self.waiting += 1
         try:
             async with asyncio.timeout(min(deadline_s - waiting_since_s, _LONGEST_WAIT_S)):
                 await self._slots.acquire()
@@ -159,12 +169,16 @@ class Runner:
             return timed_out(
                 f"not started: its deadline came after {time.monotonic() - waiting_since_s:.3g} s of waiting"
             )
+        finally:
+            self.waiting -= 1
+        self.busy += 1
         try:
             held_to = self.limits.lowered(limits)
             return await self._run_now(module, parameters, deadline_s, folder, local=local, take=take, limits=held_to)
         except DeploymentError as error:
             return failed("crashed", str(error))
         finally:
+            self.busy -= 1
             self._slots.release()
 
     async def survey(self) -> Survey:
@@ -285,6 +299,7 @@ class Runner:
                 raise DeploymentError("operations cannot run: the runner is closed")
             if self._server is None or not self._server.alive:
                 if self._server is not None:
+                    _log.warning("the workers' server process ended; it is started again", extra=about("fork-server"))
                     await self._server.kill()
                 self._server = Server(
                     mark=self._mark,

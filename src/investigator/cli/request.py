@@ -48,6 +48,7 @@ GLOBALS: Final = Flags(
         _ours("wait", "stay until the action expires, also for agents that are away", to="wait", kind="switch"),
         _ours("dry-run", "show the action, its compiled target, subjects and agents; send nothing", to="dry_run",
               kind="switch"),
+        _ours("log", "also write what happens to this file, as JSON lines with the action's id", to="log", value="FILE"),
         _ours("n", "the action's name (default: the command line)", to="name", value="NAME", aliases=("action-name",)),
         _ours("i", "take the action from this file (- for standard input)", to="file", value="FILE",
               aliases=("action-file",)),
@@ -81,7 +82,7 @@ ACTION_NEW: Final = Flags(
     )
 )  # fmt: skip
 """Those of `investigator action new`."""
-ACTION_SEND: Final = Flags(_some_of("show output wait dry-run i home c v"))
+ACTION_SEND: Final = Flags(_some_of("show output wait dry-run log i home c v"))
 """Those of `investigator action send`: nothing that would change what was signed."""
 _HELP: Final = frozenset(("h", "help"))
 
@@ -107,6 +108,7 @@ class RunRequest:
     target_notfound: str | None = None
     home: Path | None = None
     config: Path | None = None
+    log: Path | None = None
     debug: bool = False
     version: bool = False
     limits: AskedLimits | None = None
@@ -164,6 +166,7 @@ def parse_run(
         target_notfound=values.get("target_notfound"),
         home=_path(values, "home"),
         config=_path(values, "config"),
+        log=_path(values, "log"),
         debug=values.get("debug", False),
         limits=read_limits(values.get("limits", ())),
         module=asked.module.spec.name if asked.module is not None else None,
