@@ -27,8 +27,8 @@ lint: $(VENV)/.dev   ## formatting, rules, types, one-way imports
 zipapp: $(VENV)/.dev ## dist/investigator.pyz: all of it in one file (PLATFORM=linux-aarch64, PYTHONS="3.11 3.12", AGENT_ONLY=1)
 	$(BIN)/python tools/zipapp.py $(if $(PLATFORM),--platform $(PLATFORM)) $(if $(PYTHONS),--pythons "$(PYTHONS)") $(if $(AGENT_ONLY),--agent-only)
 
-bench: $(VENV)/.dev  ## what starting costs
-	$(BIN)/python bench/start.py
+bench: $(VENV)/.dev  ## every figure, in one table, against the recorded ones: ten minutes
+	$(BIN)/python bench/all.py
 
 format: $(VENV)/.dev ## let ruff format and fix
 	$(BIN)/ruff format .

@@ -22,6 +22,7 @@ from typing import Any
 
 from nats.aio.client import Client
 
+from figures import figure
 from investigator.broker import nkeys, operator
 from investigator.broker.claims import push_claims
 from investigator.broker.connection import Broker, State, connect
@@ -121,7 +122,7 @@ async def measure(scratch: Path, users: int, runs: int) -> None:
         with_tokens, with_keys = map(statistics.median, zip(*took, strict=True))
         print(f"{users} connections with tokens: median {with_tokens:.2f} s, {users / with_tokens:,.0f}/s")
         print(f"{users} connections with nkeys:  median {with_keys:.2f} s, {users / with_keys:,.0f}/s")
-        print(f"  ratio {with_tokens / with_keys:.2f}")
+        figure("credentials: connecting with tokens", with_tokens / with_keys, against="nkeys of a plain configuration")
         await measure_shutting_out(server, folder, runs)
 
 
@@ -136,8 +137,9 @@ async def measure_shutting_out(server: EmbeddedServer, folder: Path, runs: int) 
     watching = asyncio.create_task(server.wait())
     read = [await shut_out(server, folder, nothing) for _ in range(runs)]
     watching.cancel()
-    print(f"shut out, pushed:   median {statistics.median(pushed) * 1e3:.1f} ms, maximum {max(pushed) * 1e3:.1f} ms")
-    print(f"shut out, by files: median {statistics.median(read) * 1e3:.1f} ms, maximum {max(read) * 1e3:.1f} ms")
+    for how, took_s in (("pushed", pushed), ("by files", read)):
+        note = f"maximum {max(took_s) * 1e3:.1f} ms"
+        figure(f"credentials: shut out, {how}", statistics.median(took_s) * 1e3, unit="ms", note=note)
 
 
 async def push(teller: Broker, folder: Path) -> None:

@@ -21,6 +21,8 @@ from typing import Any
 
 import orjson
 
+from figures import figure
+
 OURS = """
 import gc, resource, sys, time
 import msgspec, orjson
@@ -58,6 +60,8 @@ class Case:
     reference: list[str]
     second: list[str] | None = None
     """Another reference, where it is installed."""
+    goals: tuple[float, float | None]
+    """At most so many times the references' seconds."""
     stdin: bytes = b""
     mode: str = "run"
 
@@ -67,7 +71,7 @@ def cases(tree: str, content_tree: str) -> list[Case]:
         search = {"paths": [content_tree], "contents": [pattern]}
         command = ["grep", "-rlaP", "--devices=skip", pattern, content_tree]
         second = ["rg", "-luuua", pattern, content_tree]
-        return Case(group="contents", name=name, search=search, reference=command, second=second)
+        return Case(group="contents", name=name, search=search, reference=command, second=second, goals=(0.8, 1.3))
 
     files = subprocess.run(["find", content_tree, "-type", "f", "-print0"], capture_output=True, check=True).stdout
     listed = r"\.(py|pyc|h|so|html|js|json|gz|md|txt|png|svg|mo)$"
@@ -75,18 +79,21 @@ def cases(tree: str, content_tree: str) -> list[Case]:
         Case(
             group="names",
             name="names by regex",
+            goals=(1.2, None),
             search={"paths": [tree], "names": [r"\.conf$"]},
             reference=["find", tree, "-regex", r".*\.conf"],
         ),
         Case(
             group="metadata",
             name="size, mtime and mode",
+            goals=(1.5, None),
             search={"paths": [tree], "sizes": [">100k"], "mtimes": [">1d"], "modes": ["^-rwx"]},
             reference=["find", tree, "-type", "f", "-size", "+102399c", "-mtime", "+0", "-perm", "-u=rwx"],
         ),
         Case(
             group="listing",
             name="many hits, listed",
+            goals=(10.0, None),
             search={"paths": [tree], "names": [listed]},
             reference=["find", tree, "-regextype", "posix-extended", "-regex", f".*{listed[:-1]}"],
             mode="list",
@@ -99,6 +106,7 @@ def cases(tree: str, content_tree: str) -> list[Case]:
         Case(
             group="hashes",
             name="sha256 of every file",
+            goals=(0.4, None),
             search={"paths": [content_tree], "sha2": ["ab" * 32]},
             reference=["xargs", "-0", "sha256sum"],
             stdin=files,
@@ -135,16 +143,13 @@ def main() -> None:
     parser.add_argument("--tree", default="/usr")
     parser.add_argument("--content-tree", default="/usr/lib/x86_64-linux-gnu")
     arguments = parser.parse_args()
-    print(
-        f"{'question':22}{'reference':>16}{'ours':>10}{'ratio':>8}{'peak':>8}{'hits':>8}   medians of {arguments.runs}"
-    )
     for case in cases(arguments.tree, arguments.content_tree):
         if case.group in arguments.only.split(","):
             compare(case, arguments.runs)
 
 
 def compare(case: Case, runs: int) -> None:
-    """A line per reference."""
+    """A figure per reference."""
     commands = [command for command in (case.reference, case.second) if command and shutil.which(command[0])]
     theirs: list[list[float]] = [[] for _ in commands]
     measured = []
@@ -157,12 +162,14 @@ def compare(case: Case, runs: int) -> None:
                 times.append(elapsed_s)
     ours_s = statistics.median(elapsed_s for elapsed_s, _, _ in measured)
     peak_mb = max(peak for _, peak, _ in measured) / 1000
-    for command, times in zip(commands, theirs, strict=True):
+    for command, times, goal in zip(commands, theirs, case.goals, strict=False):
         reference_s = statistics.median(times)
-        ratio = ours_s / reference_s
-        print(
-            f"{case.name:22}{command[0]:>7}{reference_s:7.3f} s{ours_s:8.3f} s{ratio:7.2f}x{peak_mb:5.0f} MB{measured[0][2]:8}",
-            flush=True,
+        figure(
+            f"file: {case.name}, against {command[0]}",
+            ours_s / reference_s,
+            against=command[0],
+            goal=goal,
+            note=f"{ours_s:.3f} s of {reference_s:.3f} s, peak {peak_mb:.0f} MB, {measured[0][2]:,} hits, medians of {runs}",
         )
 
 

@@ -18,6 +18,8 @@ import sys
 import tempfile
 from typing import Any
 
+from figures import figure
+
 HELD = """
 import mmap, os, sys
 size = int(sys.argv[1]) << 20
@@ -109,9 +111,6 @@ def main() -> None:
 
 
 def run(pid: int, name: str, arguments: argparse.Namespace) -> None:
-    print(
-        f"{'question':24}{'plain read':>12}{'ours':>10}{'ratio':>8}{'goal':>6}{'peak':>9}   medians of {arguments.runs}"
-    )
     for case, search, goal in CASES:
         asked = json.dumps({"searches": {"s1": {**search, "names": [name], "options": {"matchall": True}}}})
         measured = measure(pid, asked, arguments.runs)
@@ -119,9 +118,13 @@ def run(pid: int, name: str, arguments: argparse.Namespace) -> None:
         ours_s = statistics.median(ours for _, ours in measured["rounds"])
         ratio = statistics.median(ours / plain for plain, ours in measured["rounds"])
         assert measured["read"] > arguments.megabytes << 20, measured
-        print(
-            f"{case:24}{plain_s:10.3f} s{ours_s:8.3f} s{ratio:7.2f}x{goal:5.1f}x{measured['peak_kb'] / 1000:6.0f} MB"
-            f"   first: {measured['first'][1] / measured['first'][0]:.2f}x"
+        figure(
+            f"memory: {case}",
+            ratio,
+            against="a plain read",
+            goal=goal,
+            note=f"{ours_s:.3f} s of {plain_s:.3f} s, peak {measured['peak_kb'] / 1000:.0f} MB, medians of {arguments.runs}; "
+            f"the first {measured['first'][1] / measured['first'][0]:.2f} x",
         )
 
 

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
+from figures import figure
 from investigator.modules.interface import Context, load_parameters
 from investigator.modules.netstat import MODULE
 
@@ -51,8 +52,12 @@ def main() -> int:
                 options.runs, partial(MODULE.run, loaded, Context()), run("ss", flags), run("ss", "-V")
             )
             theirs_s -= start_s
-            print(
-                f"{name:22} {ours_s * 1e3:6.2f} ms   ss {flags:6} {theirs_s * 1e3:6.2f} ms   {ours_s / theirs_s:5.2f} ×"
+            figure(
+                f"netstat: {name}",
+                ours_s / theirs_s,
+                against=f"ss {flags}",
+                goal=3.0,
+                note=f"{ours_s * 1e3:.2f} ms of {theirs_s * 1e3:.2f} ms",
             )
     print(f"peak memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB")
     return 0

@@ -17,6 +17,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from figures import figure
 from investigator.pgp import Keyring, SignatureRefused
 from investigator.pgp.certificate_file import read_certificate
 from investigator.pgp.framing import CERTIFICATE, SIGNATURE, dearmor
@@ -95,6 +96,7 @@ def main() -> None:
         f"{'milliseconds':<18}{'ours':>8}{'OpenSSL':>9}{'PGPy':>8}{'gpgv':>8}{'PGPy/ours':>11}{'gpgv/ours':>11}{'load':>8}"
     )
     slow: list[str] = []
+    figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name, case in CASES.items():
             certificate, signature, data = (
@@ -110,6 +112,9 @@ def main() -> None:
             ratio = f"{process / ours:11.1f}" if process else f"{'-':>11}"
             print(f"{name:<18}{ours:8.3f}{floor:9.3f}{theirs:8.3f}{shown}{theirs / ours:11.1f}{ratio}{load:8.2f}")
             slow += [name] if ours > LIMIT_MS else []
+            figures[f"pgp: {name}"] = ours / floor
+    for name, ratio_to_floor in figures.items():
+        figure(name, ratio_to_floor, against="OpenSSL's arithmetic")
     for name, blob in HOSTILE.items():
         print(f"refused: {name:<24}{milliseconds(lambda b=blob: refuse(b, now), seconds):8.2f} ms")  # type: ignore[misc]
     print(f"limit {LIMIT_MS} ms per signature: {'missed by ' + ', '.join(slow) if slow else 'kept by all'}")

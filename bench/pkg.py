@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable
 
+from figures import figure
 from investigator.modules.interface import Context, load_parameters
 from investigator.modules.pkg import MODULE
 
@@ -45,9 +46,12 @@ def main() -> None:
         times["ours"].append(timed(ours))
     start_s, query_s, ours_s = (statistics.median(times[name]) for name in ("start", "query", "ours"))
     count = subprocess.run(["dpkg-query", "-W"], capture_output=True, check=True).stdout.count(b"\n")
-    print(
-        f"{count} packages: dpkg-query -W {query_s * 1000:.1f} ms, of that its start {start_s * 1000:.1f} ms; "
-        f"ours {ours_s * 1000:.1f} ms: {ours_s / query_s:.2f} x with its start, {ours_s / (query_s - start_s):.2f} x without"
+    figure(
+        "pkg: by name",
+        ours_s / query_s,
+        against="dpkg-query -W",
+        goal=2.0,
+        note=f"{ours_s * 1000:.1f} ms of {query_s * 1000:.1f} ms, of that its start {start_s * 1000:.1f} ms; {count} packages",
     )
 
 

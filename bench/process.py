@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from figures import figure
 from investigator.modules.interface import Context, load_parameters
 from investigator.modules.process import MODULE
 
@@ -64,7 +65,6 @@ def main() -> None:
         for number in range(arguments.processes)
     ]
     try:
-        print(f"{'question':16}{'psutil':>10}{'ours':>10}{'ratio':>8}{'processes':>11}   medians of {arguments.runs}")
         for name, hashes in (("with hashes", True), ("without hashes", False)):
             asked = {"names": ["."], "options": {"matchall": True, "returnsha256": hashes}}
             parameters = load_parameters(MODULE, {"searches": {"s1": asked}})
@@ -76,7 +76,12 @@ def main() -> None:
             theirs_s = statistics.median(pair[0][0] for pair in rounds)
             ours_s = statistics.median(pair[1][0] for pair in rounds)
             ratio = statistics.median(pair[1][0] / pair[0][0] for pair in rounds)
-            print(f"{name:16}{theirs_s:8.3f} s{ours_s:8.3f} s{ratio:7.2f}x{rounds[-1][1][1]:11}")
+            figure(
+                f"process: {name}",
+                ratio,
+                against="psutil",
+                note=f"{ours_s:.3f} s of {theirs_s:.3f} s, {rounds[-1][1][1]} processes, medians of {arguments.runs}",
+            )
         print(
             f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000:.0f} MB, on {os.cpu_count()} CPUs"
         )

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from figures import figure
 from investigator.modules.interface import Context, load_parameters
 from investigator.modules.scribe import MODULE
 from investigator.modules.versions.dpkg import sort_key
@@ -104,14 +105,14 @@ def main() -> None:
         f"{arguments.tests} tests on {len(installed)} packages: dpkg-query -W {query_s * 1000:.1f} ms (start "
         f"{start_s * 1000:.1f}); ours {ours_s * 1000:.1f} ms (load {load_s * 1000:.1f}, run {run_s * 1000:.1f}; the very "
         f"first {cold_s * 1000:.1f}), {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000:.0f} MB: "
-        f"{ours_s / query_s:.1f} x, run alone {run_s / query_s:.1f} x; "
-        f"{ours_s / (query_s - start_s):.1f} x and {run_s / (query_s - start_s):.1f} x without its start"
+        f"run alone {run_s / query_s:.1f} x; {run_s / (query_s - start_s):.1f} x without its start"
     )
+    figure("scribe: policy", ours_s / query_s, against="dpkg-query -W", goal=15.0)
+    figure("scribe: policy, starts apart", ours_s / (query_s - start_s), against="dpkg-query -W", goal=15.0)
     if not arguments.no_check:
         differing, refused = wrong(document, result.elements["results"], dict(installed))
-        print(
-            f"against dpkg --compare-versions: {differing} wrong; {refused} that dpkg refuses, which are errors here too"
-        )
+        note = f"against dpkg --compare-versions; {refused} that dpkg refuses are errors here too"
+        figure("scribe: wrong verdicts", differing, unit="", goal=0, note=note)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from figures import figure
 from investigator.broker import certificates, operator
 from investigator.broker.connection import connect
 from investigator.broker.credentials import Credentials
@@ -69,9 +70,8 @@ async def main(number: int) -> None:
         for name, (per_s, trip_us) in best.items():
             print(f"{name:6} {per_s:8.0f} connections/s {trip_us:8.0f} µs a round trip")
         plain, tls_best = best["plain"], best["TLS"]
-        print(
-            f"TLS costs {plain[0] / tls_best[0]:.2f} times the time to connect, {tls_best[1] / plain[1]:.2f} times a round trip's"
-        )
+        figure("tls: connecting", plain[0] / tls_best[0], against="plain text")
+        figure("tls: a round trip", tls_best[1] / plain[1], against="plain text")
 
 
 if __name__ == "__main__":

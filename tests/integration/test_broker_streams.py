@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from investigator.broker import batch
+from investigator.broker.problems import NotLastError
 from investigator.broker.scopes import Scope
 from investigator.broker.streams import STREAMS, ensure_streams
 from investigator.errors import BrokerError
@@ -68,6 +69,33 @@ async def test_of_facts_and_heartbeats_only_the_last_is_kept(running):
         async with asyncio.timeout(20):  # heartbeats are not acknowledged, so the last may be on its way
             while [i.data async for i in investigator.read_stream(HEARTBEATS, "mig.hb.*")] != [b"2"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
+
+
+async def test_heartbeats_wait_for_no_disk_and_their_stream_is_made_anew_where_they_did(running):
+    async with running(streams=False) as broker:
+        owner, agent = await broker.connect(Scope.SERVICES), await broker.agent()
+        old = {**STREAMS[HEARTBEATS], "name": HEARTBEATS, "num_replicas": 1}
+        await owner.request(f"$JS.API.STREAM.CREATE.{HEARTBEATS}", orjson.dumps(old))
+        (line,) = [line for line in await ensure_streams(owner) if HEARTBEATS in line]
+        assert line == f"made stream {HEARTBEATS} anew: heartbeats come again within a minute"
+        assert await ensure_streams(owner) == []
+        config = orjson.loads(await owner.request(f"$JS.API.STREAM.INFO.{HEARTBEATS}", b""))["config"]
+        assert config["persist_mode"] == "async"
+        await agent.publish("mig.hb.a1", b"here")
+        await agent.flush()
+        async with asyncio.timeout(20):
+            while [i.data async for i in owner.read_stream(HEARTBEATS, "mig.hb.*")] != [b"here"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+
+async def test_what_a_sender_says_of_the_last_message_decides_whether_its_own_is_stored(running):
+    async with running() as broker:
+        agent = await broker.agent()
+        assert await agent.publish_acked("mig.facts.a1", b"one", message_id="1", last=0) == 1
+        with pytest.raises(NotLastError) as raised:
+            await agent.publish_acked("mig.facts.a1", b"two", message_id="2", last=0)
+        assert raised.value.last == 1
+        assert await agent.publish_acked("mig.facts.a1", b"two", message_id="2", last=1) == 2
 
 
 async def publish_actions(broker, subjects):

@@ -341,7 +341,7 @@ async def test_who_mints_with_the_brokers_keys_and_has_no_token_is_no_host_and_t
             agent_id(real): "proven",
             rogue.identity.id: "conflict" if name == "db-1" else "unproven",
         }
-        answer = await asyncio.to_thread(fleet.ask, "--target", "all", "--wait", "--expire", "5s", *MODULE)
+        answer = await asyncio.to_thread(fleet.ask, "--target", "all", "--wait", "--expire", "12s", *MODULE)
         assert rogue.answered.is_set()
         assert answer.states == {"db-1": "found"}
         assert answer.outcomes["db-1"]["agent"]["id"] == agent_id(real)

@@ -276,7 +276,7 @@ def test_an_agent_that_has_an_action_and_whose_result_a_broker_withholds_is_name
     (alone.home / "agent.toml").write_text(settings.replace(quick, "heartbeat_s = 1\ncatch_up_s = 1\n"))
     alone.broker()
     alone.agents("web-1")
-    asked = alone.ask("-t", "all", "-e", "8s", *PASSWD)
+    asked = alone.ask("-t", "all", "-e", "15s", *PASSWD)
     assert asked.states == {"web-1": "found"}
 
     async def withheld() -> tuple[list[str], dict[str, int]]:

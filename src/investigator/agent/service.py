@@ -8,13 +8,14 @@ import functools
 import logging
 import random
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from investigator.agent.actions import Actions, Runs
+from investigator.agent.counts import Counts
 from investigator.agent.delivery import Delivery
 from investigator.agent.facts import gather_row
+from investigator.agent.registration import Registration
 from investigator.agent.state import AgentState
 from investigator.agent.survey import Survey
 from investigator.agent.trust import Trust
@@ -61,6 +62,7 @@ class Agent:
         name: str,
         gather: Callable[..., dict[str, Any]] = gather_row,
         survey: Callable[[], Awaitable[Survey]] | None = None,
+        counts: Counts | None = None,
     ) -> None:
         """Nothing is touched yet. `gather` makes the facts' row; simulated agents bring their own.
 
@@ -84,6 +86,7 @@ class Agent:
         self._returned = asyncio.Event()
         self._decided = asyncio.Event()
         self._destroyed = False
+        self.counts = counts or Counts()
         self.actions = Actions(
             state,
             trust,
@@ -93,8 +96,10 @@ class Agent:
             module_timeout_s=config.module_timeout_s,
             posted=self._posted,
             destroyed=self._end_when_delivered,
+            counts=self.counts,
         )
-        self._delivery = Delivery(state.outbox, self.actions.answers)
+        self._delivery = Delivery(state.outbox, self.actions.answers, self.counts)
+        self._registration = Registration(facts_subject(self.id))
 
     @property
     def id(self) -> str:
@@ -121,7 +126,11 @@ class Agent:
         """
         if connection in (State.CONNECTED, State.RECONNECTED):
             self._afresh = True
+            self.counts.connected = True
+            self.counts.connections += 1
             self._returned.set()
+        elif connection in (State.DISCONNECTED, State.REFUSED):
+            self.counts.connected = False
         if connection not in (State.DISCONNECTED, State.REFUSED):
             self._connected.set()
 
@@ -218,7 +227,7 @@ class Agent:
             proof=membership.proof,
             succession=membership.succession,
         )
-        await broker.publish_acked(facts_subject(self.id), frame, message_id=uuid.uuid4().hex)
+        await self._registration.tell(broker, frame, self._facts_digest)
         await self._heartbeat(broker)
 
     async def _heartbeat(self, broker: Broker, *, stopping: bool = False) -> None:
@@ -234,19 +243,23 @@ class Agent:
         await broker.publish(heartbeat_subject(self.id), encode_heartbeat(self.state.identity, heartbeat))
 
     async def _beat(self, broker: Broker) -> None:
+        pause_s = _first(self.config.heartbeat_s)
         while True:
             self._decided.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.config.heartbeat_s * random.uniform(0.9, 1.1)):  # noqa: S311 - jitter
+                async with asyncio.timeout(pause_s):
                     await self._decided.wait()
                     # soon witnessed elsewhere, so that root has little time to unwrite it; not while all agents answer
                     await asyncio.sleep(WITNESSED_WITHIN_S * random.uniform(0.2, 1))  # noqa: S311 - jitter
             with contextlib.suppress(BrokerError):  # the next one says the same
                 await self._heartbeat(broker)
+            pause_s = _next(self.config.heartbeat_s)
 
     async def _watch_facts(self, broker: Broker) -> None:
+        pause_s = _first(self.config.facts_refresh_s)
         while True:
-            await asyncio.sleep(self.config.facts_refresh_s * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+            await asyncio.sleep(pause_s)
+            pause_s = _next(self.config.facts_refresh_s)
             before = self._row
             await self._look_again()
             if self._row != before:
@@ -265,8 +278,10 @@ class Agent:
 
     async def _catch_up_regularly(self, broker: Broker) -> None:
         """A leaf link can drop without a word: ask the stream every minute."""
+        pause_s = _first(self.config.catch_up_s)
         while True:
-            await asyncio.sleep(self.config.catch_up_s * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+            await asyncio.sleep(pause_s)
+            pause_s = _next(self.config.catch_up_s)
             with contextlib.suppress(BrokerError):
                 await self._catch_up(broker)
 
@@ -336,3 +351,12 @@ class Agent:
                     pass
                 await self._heartbeat(broker, stopping=True)
                 await broker.flush()
+
+
+def _first(period_s: float) -> float:
+    """Anywhere within a period: hosts that were started at the same time, by one power cut, do not speak at the same time."""
+    return period_s * random.uniform(0.05, 1.0)  # noqa: S311 - spreads load, hides nothing
+
+
+def _next(period_s: float) -> float:
+    return period_s * random.uniform(0.9, 1.1)  # noqa: S311 - likewise

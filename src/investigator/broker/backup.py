@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import msgspec
 import orjson
 
-from investigator.broker.streams import STREAMS, stream_states
+from investigator.broker.streams import STREAMS, stream_states, without_persistence
 from investigator.errors import BadInput, BrokerError, DeploymentError
 
 if TYPE_CHECKING:
@@ -152,7 +152,8 @@ async def _save(broker: Broker, name: str, folder: Path) -> int:
 async def _load(broker: Broker, name: str, folder: Path, replicas: int) -> int:
     """How many messages it has now."""
     description = _read_description(folder / f"{name}.json", name)
-    config = {**description.config, "num_replicas": replicas}
+    usual = description.config if replicas == 1 else without_persistence(description.config)
+    config = {**usual, "num_replicas": replicas}
     with (folder / f"{name}.snapshot").open("rb") as file:
         place = (await _ask(broker, f"RESTORE.{name}", {"config": config, "state": description.state})).deliver_subject
         if not place.startswith("$JS.SNAPSHOT.RESTORE."):

@@ -28,8 +28,10 @@ from investigator.broker.link import STATUS, Link
 from investigator.broker.problems import (
     ExpiredError,
     MessageTooLargeError,
+    NotLastError,
     NotPermittedError,
     StreamFullError,
+    UnansweredError,
     readable,
     translated,
 )
@@ -47,12 +49,18 @@ if TYPE_CHECKING:
 __all__ = ["Broker", "ClientTls", "Message", "Peer", "State", "Stored", "Subscription", "connect"]
 
 MAX_BACKOFF_S: Final = 5.0
+"""While nothing listens, or it says why not: then an attempt costs a server that comes back nothing."""
+MAX_BACKOFF_UNANSWERED_S: Final = 30.0
+"""While something listens and does not answer: whoever comes back with 100,000 others makes way for them."""
 MAX_WAITING_BYTES: Final = 64 << 20
 MAX_DENIED: Final = 100
 """Subjects that the broker did not allow, of which it is remembered, and told, that it did not."""
 _CANCEL_AGAIN_AFTER_S: Final = 0.2
 _STABLE_AFTER_S: Final = 10.0
 _ATTEMPT_WITHIN_S: Final = 5.0
+_OPEN_WITHIN_S: Final = 10.0
+"""As long as our servers wait for who connects: they may have thousands to let in."""
+_MAX_OPEN_S: Final = 20.0
 _log = logging.getLogger(__name__)
 _random = secrets.SystemRandom()
 
@@ -102,6 +110,7 @@ class _Ack(msgspec.Struct):
 
 _FULL: Final = frozenset({10077, 10023, 10047})  # maximum messages or bytes; insufficient resources; storage
 _TOO_LARGE: Final = 10054
+_NOT_LAST: Final = 10071
 
 
 async def connect(
@@ -184,6 +193,8 @@ class Broker:
         self._link: Link | None = None
         self._up = asyncio.Event()
         self._attempts = 0
+        self._unanswered = 0
+        """How many attempts in a row a server took and did not answer."""
         self._subscriptions: list[Subscription] = []
         self._denied: dict[str, str] = {}
         self._told_denied: set[str] = set()
@@ -260,6 +271,7 @@ class Broker:
         *,
         message_id: str,
         ttl_s: float | None = None,
+        last: int | None = None,
         timeout_s: float = 5.0,
     ) -> int:
         """Store a message in the stream that takes this subject; its sequence there.
@@ -273,16 +285,20 @@ class Broker:
             message_id: must be unguessable (a digest of the message) where others write to the same stream: ids are
                 deduplicated per stream, and one who knows an id can use it up.
             ttl_s: the stream forgets the message after that, rounded up to whole seconds.
+            last: store it only if the subject's last message has this sequence; 0: if it has none.
             timeout_s: for everything, a reconnection included.
 
         Raises:
             MessageTooLargeError, NotPermittedError: trying again does not help.
             StreamFullError: it may later.
+            NotLastError: the subject's last message is another than `last`.
             BrokerError: no connection, no such stream, or no answer: whether it is stored is not known.
         """
         headers = {"Nats-Msg-Id": message_id}
         if ttl_s is not None:
             headers["Nats-TTL"] = str(max(1, math.ceil(ttl_s)))
+        if last is not None:
+            headers["Nats-Expected-Last-Subject-Sequence"] = str(last)
         reply = await self._ask_one(subject, data, headers, timeout_s)
         with translated(f"publishing to {subject}"):
             ack = msgspec.convert(orjson.loads(reply.data), _Ack)
@@ -291,6 +307,9 @@ class Broker:
         message = f"{subject} is not stored: {ack.error.description}"
         if ack.error.err_code == _TOO_LARGE:
             raise MessageTooLargeError(f"{message} ({len(data):,} bytes)")
+        if ack.error.err_code == _NOT_LAST:
+            told = ack.error.description.rpartition(" ")[2]
+            raise NotLastError(message, int(told) if told.isdecimal() else None)
         if ack.error.err_code in _FULL:
             raise StreamFullError(message)
         raise BrokerError(message)
@@ -444,7 +463,7 @@ class Broker:
             error = await asyncio.shield(self._link.lost)
             self._up.clear()
             if loop.time() - since > _STABLE_AFTER_S:
-                self._attempts = 0
+                self._attempts = self._unanswered = 0
             self._note(_reason(error))
             self._tell(State.DISCONNECTED)
             await self._link.shut()
@@ -477,11 +496,12 @@ class Broker:
                         inbox=self._inbox or f"_INBOX.{credentials.name}",
                         ping_interval_s=self._ping_interval_s,
                         max_message_bytes=self._max_message_bytes,
-                        timeout_s=min(_ATTEMPT_WITHIN_S, max(0.5, ends - loop.time())),
+                        timeout_s=min(self._patience_s(), max(0.5, ends - loop.time())),
                     )
             except BrokerError as problem:
                 if credentials is not self._credentials:
                     continue  # `become` came meanwhile
+                self._unanswered = self._unanswered + 1 if isinstance(problem, UnansweredError) else 0
                 refused = isinstance(problem, NotPermittedError)
                 error = (refused and _expired(credentials, server)) or problem
                 pause_s = self._pause_s()
@@ -520,7 +540,12 @@ class Broker:
     def _pause_s(self) -> float:
         """Longer from time to time, and never the same for two: a thousand agents must not come back at once."""
         self._attempts += 1
-        return _random.uniform(0.02, min(MAX_BACKOFF_S, 0.25 * 2.0 ** min(self._attempts, 10)))
+        most_s = min(MAX_BACKOFF_S * 2.0 ** min(self._unanswered, 10), MAX_BACKOFF_UNANSWERED_S)
+        return _random.uniform(0.02, min(most_s, 0.25 * 2.0 ** min(self._attempts, 10)))
+
+    def _patience_s(self) -> float:
+        """How long an attempt may take: giving up what a busy server has half done makes it busier."""
+        return float(min(_OPEN_WITHIN_S * 2.0 ** min(self._unanswered, 10), _MAX_OPEN_S))
 
     def _note(self, problem: str) -> bool:
         """Remember what is wrong; log it if it is news."""

@@ -39,6 +39,8 @@ MAX_UNSENT_BYTES: Final = 2 << 20
 MAX_UNPARSED_BYTES: Final = 16 << 20
 """A rogue broker may announce a message of any size; this is what we hold of one before we hang up."""
 _CLOSE_WITHIN_S: Final = 2.0
+_REACH_WITHIN_S: Final = 5.0
+"""A server that is there at all takes the connection (and shakes hands, with TLS) within that."""
 STATUS: Final = "Status"
 SEQUENCE: Final = "Nats-Sequence"
 
@@ -169,7 +171,7 @@ class Link(Client):
                     name=name,
                     error_cb=self._heard_error,
                     allow_reconnect=False,
-                    connect_timeout=timeout_s,  # type: ignore[arg-type]  # its annotation says int
+                    connect_timeout=min(timeout_s, _REACH_WITHIN_S),  # type: ignore[arg-type]  # its annotation says int
                     ping_interval=ping_interval_s,  # type: ignore[arg-type]  # likewise
                     max_outstanding_pings=1,
                     signature_cb=self._credentials.sign,

@@ -44,6 +44,23 @@ class StreamFullError(BrokerError):
     code = "stream-full"
 
 
+class NotLastError(BrokerError):
+    """The subject's last message in the stream is another than the sender said; nothing was stored."""
+
+    code = "not-last"
+
+    def __init__(self, message: str, last: int | None) -> None:
+        """`last`: the sequence of the one that it is, where the server tells."""
+        super().__init__(message)
+        self.last = last
+
+
+class UnansweredError(BrokerError):
+    """Something is there, and does not answer in time: it may have too much to do, and asking it again makes that more."""
+
+    code = "unanswered"
+
+
 @contextmanager
 def translated(doing: str) -> Iterator[None]:
     """Whatever the connection raises within, as a `BrokerError` that begins with `doing`."""
@@ -68,7 +85,7 @@ def readable(doing: str, error: Exception) -> BrokerError | None:
         case nats.errors.Error() if not isinstance(error, TimeoutError):
             return _as_said(doing, str(error).removeprefix("nats: ").strip("' "))
         case TimeoutError():
-            said = "no answer in time"
+            return UnansweredError(f"{doing}: no answer in time")
         case ssl.SSLError():
             said = said_by_tls(error)
         case ConnectionError(errno=int(number)):  # asyncio's own words repeat the address

@@ -4,6 +4,10 @@ Roll-up, message schedules and counters stay off everywhere (they are, unless as
 wipe every other. What agents write to keeps what it has when it is full (`discard: new`), so that nobody can push
 another's messages out. Streams have a thousand consumers at most unless told otherwise (nats-server 2.15).
 
+Heartbeats are not worth a disk's whole attention: where one server has to have each message on the disk before the next
+(`sync_interval: always`), a hundred thousand agents' would take all of its writes. So theirs is the stream that it may write
+when it likes (`persist_mode`, nats-server 2.12, one replica; more are never synced one by one).
+
 The records are written by the server, which copies every message of the actions' stream. So that none is gone before it is
 copied, nothing replaces a message there: each subject takes `MAX_PER_ACTION_SUBJECT`, and agents ask for the last one.
 """
@@ -36,6 +40,9 @@ _NOT_FOUND: Final = 10059
 MAX_PER_ACTION_SUBJECT: Final = 16
 """An action, sent again, and its cancels; what comes beyond that is refused."""
 RECORDS_KEPT_DAYS: Final = 400
+_PERSIST: Final = "persist_mode"
+"""Set when a stream is made, and never changed after that."""
+_PERSISTS_FROM: Final = (2, 12)
 _ASK_WITHIN_S: Final = 5.0
 _ASK_AGAIN_AFTER_S: Final = 0.2
 
@@ -96,7 +103,7 @@ STREAMS: Final[Mapping[str, Mapping[str, Any]]] = {
         **_ALL,
         "description": "each agent's facts, for good",
         "subjects": [subjects.ALL_FACTS],
-        "max_bytes": _GIB,
+        "max_bytes": 4 * _GIB,  # of two million agents
         "max_msg_size": 128 * _KIB,
         "max_msgs_per_subject": 1,
     },
@@ -277,11 +284,17 @@ async def ensure_streams(broker: Broker, *, records_days: int = RECORDS_KEPT_DAY
         BrokerError: the server refused, naming the stream (some settings can never be changed).
     """
     done = []
-    own = {subjects.RECORDS: {"max_age": records_days * _DAY_NS}}
+    own: dict[str, dict[str, Any]] = {subjects.RECORDS: {"max_age": records_days * _DAY_NS}}
     for name, usual in STREAMS.items():
-        wanted = {**usual, **own.get(name, {}), "num_replicas": replicas}
         found = await _ask(broker, f"INFO.{name}", {})
-        if found.error is None:
+        if name == subjects.HEARTBEATS and replicas == 1 and _version(broker) >= _PERSISTS_FROM:
+            own[name] = {_PERSIST: "async"}
+        wanted = {**usual, **own.get(name, {}), "num_replicas": replicas}
+        if name == subjects.HEARTBEATS and found.error is None and _persists(found.config) != _persists(wanted):
+            await _ask(broker, f"DELETE.{name}", {})
+            await _do(broker, f"CREATE.{name}", {"name": name, **wanted})
+            done.append(f"made stream {name} anew: heartbeats come again within a minute")
+        elif found.error is None:
             done += await _bring_up_to_date(broker, name, wanted, found.config)
         elif found.error.err_code == _NOT_FOUND:
             await _do(broker, f"CREATE.{name}", {"name": name, **wanted})
@@ -289,6 +302,19 @@ async def ensure_streams(broker: Broker, *, records_days: int = RECORDS_KEPT_DAY
         else:
             raise BrokerError(f"stream {name}: {found.error.description}")
     return done
+
+
+def without_persistence(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A stream's settings for more than one replica, of which the server takes no other way to persist than the usual one."""
+    return {key: value for key, value in config.items() if key != _PERSIST}
+
+
+def _persists(config: Mapping[str, Any]) -> str:
+    return str(config.get(_PERSIST) or "default")
+
+
+def _version(broker: Broker) -> tuple[int, ...]:
+    return tuple(int(part) for part in broker.peer().version.lstrip("v").split(".")[:2] if part.isdigit())
 
 
 async def stream_state(broker: Broker, stream: str, *, subjects_filter: str = "") -> StreamExtent:

@@ -1,102 +1,126 @@
-"""`investigator agent`: the agent of this host, in the foreground.
-
-Its words are read without typer, which would be 3 MB in every agent for life, and is not in the file that is agent only.
-"""
+"""`investigator agent`: the agent of this host, in the foreground; and how the one that runs here fares."""
 
 from __future__ import annotations
 
-import getopt
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from investigator.cli.plain import Option, PlainCommand
 from investigator.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-OPTIONS: Final = (
-    ("home", "DIR", "The deployment's folder, instead of $INVESTIGATOR_HOME."),
-    ("name", "N", "This agent's name, instead of the host's."),
-    ("tag", "K=V", "A tag beside those of agent.toml; may be given again."),
-    ("state", "DIR", "Where its key and ledger are; default: in the deployment."),
-    ("verbose", "", "Say more of what happens."),
-    ("help", "", "Show this message and exit."),
+_HOME: Final = Option("home", "DIR", "The deployment's folder, instead of $INVESTIGATOR_HOME.")
+_NAME: Final = Option("name", "N", "This agent's name, instead of the host's.")
+_STATE: Final = Option("state", "DIR", "Where its key and ledger are; default: in the deployment.")
+STATUS: Final = PlainCommand(
+    "agent status",
+    "Ask the agent that runs on this host how it fares: no broker, no key; for the user whose agent it is, and root.",
+    (
+        _HOME,
+        _NAME,
+        _STATE,
+        Option("prometheus", "", "As Prometheus' text format."),
+        Option(
+            "out", "FILE", "Replace this file with it at once, as node_exporter's textfile reader needs.", short="o"
+        ),
+        Option("json", "", "As JSON."),
+    ),
 )
-"""Name, value (none for a switch), help."""
-_SHORT: Final = {"-v": "--verbose"}
+AGENT: Final = PlainCommand(
+    "agent",
+    "Run this host's agent until Ctrl-C or SIGTERM.",
+    (
+        _HOME,
+        _NAME,
+        Option("tag", "K=V", "A tag beside those of agent.toml; may be given again."),
+        _STATE,
+        Option("verbose", "", "Say more of what happens.", short="v"),
+    ),
+    (("status", "Ask the agent that runs on this host how it fares."),),
+)
 
 
 def agent(words: Sequence[str]) -> int:
-    """Run this host's agent until Ctrl-C or SIGTERM. Returns the exit code.
+    """`investigator agent WORDS`. Returns the exit code.
 
     Raises:
         BadInput: words that it does not take.
         DeploymentError: configuration, keyring, ACL or state is missing or not to be trusted.
     """
-    given, tags = parse(words)
+    if words[:1] == ["status"]:
+        return status(words[1:])
+    pairs = AGENT.read(words)
+    given = dict(pairs)
     if "help" in given:
-        print(help_text(), end="")
+        print(AGENT.help(), end="")
         return 0
+    tags = _tags([value for name, value in pairs if name == "tag"])
     import asyncio
 
     from investigator.agent.main import serve
-    from investigator.config import default_home
 
-    home, state = given.get("home"), given.get("state")
-    asyncio.run(
-        serve(
-            default_home() if home is None else Path(home).absolute(),
-            name=given.get("name", ""),
-            tags=tags,
-            state=None if state is None else Path(state),
-            verbose="verbose" in given,
-        )
-    )
+    name, verbose = given.get("name", ""), "verbose" in given
+    asyncio.run(serve(_home(given), name=name, tags=tags, state=_path(given, "state"), verbose=verbose))
     return 0
 
 
-def parse(words: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """The options that were given, the last of each counting, and the tags.
+def status(words: Sequence[str]) -> int:
+    """`investigator agent status WORDS`. Returns the exit code.
 
     Raises:
-        BadInput: an option that there is not, one without its value, or a word that is none.
+        BadInput: words that it does not take.
+        DeploymentError: no agent answers there, or the file cannot be written.
     """
-    try:
-        pairs, rest = getopt.gnu_getopt(list(words), "v", [name + "=" * bool(value) for name, value, _ in OPTIONS])
-    except getopt.GetoptError as error:
-        raise _usage(error) from None
-    if rest:
-        raise BadInput(f"got unexpected extra argument ({rest[0]})", hint=_HINT)
-    given: dict[str, str] = {}
-    tags: dict[str, str] = {}
-    for option, value in pairs:
-        name = _SHORT.get(option, option).removeprefix("--")
-        if name == "tag":
-            key, equals, text = value.partition("=")
-            if not equals or not key:
-                raise BadInput(f"--tag {value!r}: not of the form key=value")
-            tags[key] = text
-        else:
-            given[name] = value
-    return given, tags
+    given = dict(STATUS.read(words))
+    if "help" in given:
+        print(STATUS.help(), end="")
+        return 0
+    if "prometheus" in given and "json" in given:
+        raise BadInput("--prometheus and --json: one of the two")
+    from investigator.agent.status_page import read_report, report_page
+    from investigator.agent.status_socket import ask_agent
+    from investigator.cli.files import write_out
+    from investigator.modules.status.report import report_lines
+    from investigator.printable import printable
+
+    raw = ask_agent(_path(given, "state") or _state_folder(_home(given), given.get("name", "")))
+    report = read_report(raw)
+    if "prometheus" in given:
+        text = report_page(report)
+    elif "json" in given:
+        text = raw.decode() + "\n"
+    else:
+        text = "".join(f"{printable(line)}\n" for line in report_lines(report))
+    write_out(text, _path(given, "out"))
+    return 0
 
 
-def help_text() -> str:
-    """In the form of the other commands' help."""
-    shown = [("-v, " if name == "verbose" else "") + f"--{name}" + f" {value}".rstrip() for name, value, _ in OPTIONS]
-    lines = [f"  {option:<15}{summary}" for option, (_, _, summary) in zip(shown, OPTIONS, strict=True)]
-    first = (agent.__doc__ or "").partition(" Returns")[0]
-    return "\n".join(["Usage: investigator agent [OPTIONS]", "", f"  {first}", "", "Options:", *lines, ""])
+def _home(given: dict[str, str]) -> Path:
+    from investigator.config import default_home
+
+    return Path(given["home"]).absolute() if "home" in given else default_home()
 
 
-_HINT: Final = "`investigator agent --help` says what there is."
+def _path(given: dict[str, str], name: str) -> Path | None:
+    return Path(given[name]) if name in given else None
 
 
-def _usage(error: getopt.GetoptError) -> BadInput:
-    """Getopt's own error as the other commands say it."""
-    dashed = ("-" if len(error.opt) == 1 else "--") + error.opt
-    if "requires argument" in error.msg:
-        return BadInput(f"option '{dashed}' requires an argument", hint=_HINT)
-    if "must not have" in error.msg:
-        return BadInput(f"option '{dashed}' does not take a value", hint=_HINT)
-    return BadInput(f"no such option: {dashed}", hint=_HINT)
+def _state_folder(home: Path, name: str) -> Path:
+    """The agent's of that name, by default of the name that it would have if it were started so."""
+    from investigator.agent.facts import host_name
+    from investigator.agent.main import state_folder
+    from investigator.config import load_agent
+
+    return state_folder(home, name or load_agent(home).name or host_name())
+
+
+def _tags(pairs: list[str]) -> dict[str, str]:
+    tags = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise BadInput(f"--tag {pair!r}: not of the form key=value")
+        tags[key] = value
+    return tags

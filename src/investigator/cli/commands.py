@@ -45,13 +45,14 @@ COMMANDS: Final[dict[str, Command]] = {
     "init": Command("investigator.cli.init:init", "Make a deployment: keys, keyring, ACL, credentials, configuration."),
     "broker": Command("investigator.cli.broker:app", "Run the deployment's broker; configure a cluster instead."),
     "enrol": Command("investigator.cli.enrol:app", "Who is one of ours: tokens, approvals, revocations."),
-    "status": Command("investigator.cli.status:status", "Whether the deployment is well, and what needs care."),
+    "status": Command("investigator.cli.status:status", "What needs care in the deployment; how agents fare."),
     "gateway": Command("investigator.cli.gateway:app", "Answer scripts over NATS; make and use their credentials."),
-    "agent": Command("investigator.cli.agent:agent", "Run this host's agent.", verbatim=True, plain=True),
+    "agent": Command("investigator.cli.agent:agent", "Run this host's agent; ask it how it fares.", verbatim=True, plain=True),
     "acl": Command("investigator.cli.acl:app", "Who may do what, and what signatures an action still needs."),
     "keys": Command("investigator.cli.keys:app", "OpenPGP keys and signatures."),
     "audit": Command("investigator.cli.audit:app", "What agents decided, and whether that was tampered with."),
     "people": Command("investigator.cli.people:app", "Further investigators: invite, join, add, remove."),
+    "simulate": Command("investigator.cli.simulate:simulate", "What so many agents need of a broker: measured, with simulated ones."),
     "demo": Command("investigator.cli.demo:demo", "A broker, three agents, four investigations, in a scratch folder."),
 }  # fmt: skip
 

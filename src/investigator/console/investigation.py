@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import hashlib
+import logging
 import time
 from collections.abc import Coroutine
 from typing import Any, Final
@@ -25,6 +26,7 @@ from investigator.console.rules import Rules
 from investigator.console.standing import Policy
 from investigator.console.store import Store, Targeted
 from investigator.errors import BadInput, BrokerError
+from investigator.logs import about
 from investigator.protocol.action import utc
 from investigator.protocol.answer import MAX_PART_BYTES
 from investigator.protocol.piece import Piece
@@ -33,6 +35,7 @@ from investigator.protocol.subjects import ACTIONS, RESULTS
 from investigator.protocol.tally import count
 
 MAX_NAMED: Final = 20
+_log = logging.getLogger(__name__)
 
 
 async def investigate(
@@ -96,6 +99,21 @@ async def _follow(
     await store.keep_targeted(
         prepared.action.id,
         [Targeted(host.id, host.name, sequence=collection.placed.get(host.id, 0)) for host in targeted],
+    )
+    _log.info(
+        "action %s published on %s, %d agents are targeted",
+        prepared.action.id,
+        ", ".join(prepared.subjects[:MAX_NAMED]),
+        len(targeted),
+        extra=about(
+            "published",
+            action=prepared.action.id,
+            digest=prepared.envelope.digest,
+            target=prepared.action.target,
+            modules=[operation.module for operation in prepared.action.operations],
+            targeted=len(targeted),
+            expected=len(expected),
+        ),
     )
     audience.started(prepared.action, targeted=len(targeted), expected=len(expected))
     collection.begin()
@@ -161,6 +179,8 @@ async def _open(  # noqa: PLR0917 - what an open console consists of
     targeted = fleet.counted(matching)
 
     def tell(agent: str, name: str, outcome: Outcome) -> None:
+        if _log.isEnabledFor(logging.INFO):
+            log_arrival(prepared, agent, name, outcome)
         audience.outcome(agent, name, outcome.state, outcome)
 
     collection = Collection(
@@ -177,6 +197,25 @@ async def _open(  # noqa: PLR0917 - what an open console consists of
         enrolled=fleet.enrolled,
     )
     return targeted, collection
+
+
+def log_arrival(prepared: Prepared, agent: str, name: str, outcome: Outcome) -> None:
+    """That an agent's outcome is here: its state, and nothing of what it found."""
+    _log.info(
+        "action %s: the answer of %s arrived: %s",
+        prepared.action.id,
+        name,
+        outcome.state,
+        extra=about(
+            "arrived",
+            action=prepared.action.id,
+            digest=prepared.envelope.digest,
+            agent=agent,
+            name=name,
+            state=outcome.state,
+            code=outcome.code,
+        ),
+    )
 
 
 async def _publish_again(prepared: Prepared, broker: Broker, collection: Collection, audience: Audience) -> None:
@@ -249,6 +288,22 @@ def conclude(
         interrupted=interrupted,
         dropped=collection.dropped,
         sealed=len(sealed),
+    )
+    _log.info(
+        "action %s: %d of %d agents have a final state",
+        summary.action,
+        sum(summary.states.values()),
+        summary.targeted,
+        extra=about(
+            "tallied",
+            action=summary.action,
+            digest=collection.digest,
+            targeted=summary.targeted,
+            states=summary.states,
+            working=summary.working,
+            dropped=summary.dropped,
+            elapsed_s=round(elapsed_s, 3),
+        ),
     )
     audience.summary(summary)
     return summary

@@ -127,7 +127,7 @@ def test_work_is_done_in_threads_and_what_hangs_is_left_behind():
             raise OutOfTime
         return item.upper()
 
-    work = work_off(["a", "hang", "late", "b"], do, deadline_s=time.monotonic() + 0.2, threads=2)
+    work = work_off(["a", "hang", "late", "b"], do, deadline_s=time.monotonic() + 2, threads=2)
     release.set()
     assert sorted(work.done) == [("a", "A")]
     assert sorted(work.hanging) == ["hang", "late"]

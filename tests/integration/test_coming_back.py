@@ -1,0 +1,89 @@
+"""Agents that come back after their broker was away: the broker has their facts, they have what was asked meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+
+from investigator.broker.streams import stream_state
+from investigator.protocol.subjects import ALL_FACTS, FACTS, HEARTBEATS, RESULTS, result_subject
+from living import living, until
+from scene import action, signed
+from signed import ACTION_ID
+
+CROWD = 200
+
+
+async def facts_of(investigator, agent):
+    return [stored async for stored in investigator.read_stream(FACTS, f"mig.facts.{agent}")]
+
+
+async def answered(investigator):
+    extent = await stream_state(investigator, RESULTS, subjects_filter="mig.result.*.*")
+    return set(extent.subjects)
+
+
+async def test_facts_that_the_broker_has_are_not_stored_again(running):
+    async with running() as broker, living(broker) as one:
+        investigator = await broker.investigator()
+        (before,) = await facts_of(investigator, one.agent.id)
+        beats = (await stream_state(investigator, HEARTBEATS)).last_sequence
+        await broker.restart()
+        await until(lambda: one.link.is_connected and investigator.is_connected, "all are back")
+        async with asyncio.timeout(30):  # with the facts comes a heartbeat
+            while (await stream_state(investigator, HEARTBEATS)).last_sequence == beats:  # noqa: ASYNC110 - the stream tells nobody
+                await asyncio.sleep(0.05)
+        assert await facts_of(investigator, one.agent.id) == [before]
+
+
+async def test_facts_that_the_broker_lost_are_stored_again(running):
+    async with running() as broker, living(broker) as one:
+        investigator = await broker.investigator()
+        (before,) = await facts_of(investigator, one.agent.id)
+        await broker.lose_store()
+        await until(lambda: investigator.is_connected, "the console is back")
+        async with asyncio.timeout(30):
+            while not (now := await facts_of(investigator, one.agent.id)):  # noqa: ASYNC110 - likewise
+                await asyncio.sleep(0.05)
+        assert [stored.data[64:] for stored in now] == [before.data[64:]]
+
+
+async def test_facts_that_are_not_ours_are_replaced_when_the_agent_comes_back(running):
+    async with running() as broker, living(broker) as one:
+        investigator = await broker.investigator()
+        (before,) = await facts_of(investigator, one.agent.id)
+        forger = await broker.agent(one.agent.id)  # whoever has the agent's credential
+        await forger.publish_acked(f"mig.facts.{one.agent.id}", b"rubbish", message_id="1")
+        await broker.restart()
+        async with asyncio.timeout(30):
+            while True:
+                with contextlib.suppress(Exception):
+                    (now,) = await facts_of(investigator, one.agent.id)
+                    if now.data != b"rubbish":
+                        break
+                await asyncio.sleep(0.05)
+        assert now.data[64:] == before.data[64:]
+
+
+async def test_a_crowd_is_back_after_a_kill_and_has_answered_what_was_asked_meanwhile(running):
+    async with running() as broker, contextlib.AsyncExitStack() as stack:
+        crowd = await asyncio.gather(*(stack.enter_async_context(living(broker)) for _ in range(CROWD)))
+        for one in crowd:
+            one.link._servers = ["nats://127.0.0.1:1"]  # nobody finds the way back before the action is there
+        os.kill(broker.server.pid, signal.SIGKILL)
+        await broker.server.stop()
+        await broker.server.start()
+        investigator = await broker.investigator()
+        await investigator.publish_acked(f"mig.action.all.{ACTION_ID}", signed(action()), message_id="1")
+        assert not any(one.runs for one in crowd)
+        for one in crowd:
+            one.link._servers = [broker.server.url]
+        wanted = {result_subject(ACTION_ID, one.agent.id) for one in crowd}
+        async with asyncio.timeout(90):
+            while await answered(investigator) != wanted:  # noqa: ASYNC110 - likewise
+                await asyncio.sleep(0.1)
+        assert [one.runs for one in crowd] == [1] * CROWD
+        extent = await stream_state(investigator, FACTS, subjects_filter=ALL_FACTS)
+        assert (len(extent.subjects), extent.last_sequence) == (CROWD, CROWD)  # none of them was stored again
