@@ -30,13 +30,13 @@ class LogFile(logging.Handler):
         Raises:
             OSError: that is not possible, or it is no regular file.
         """
-        super().__init__()
         self.lost = 0
         """Lines that the disk did not take, or not whole."""
         self._torn = False
         self._path, self._max_bytes, self._keep = path, max_bytes, keep
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file = self._open()
+        super().__init__()  # from now on logging closes it at exit
 
     def emit(self, record: logging.LogRecord) -> None:
         """One line, or one lost."""
@@ -57,8 +57,9 @@ class LogFile(logging.Handler):
 
     def close(self) -> None:
         """Say no more."""
-        with contextlib.suppress(OSError):
-            os.close(self._file)
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
         super().close()
 
     def _open(self) -> int:
