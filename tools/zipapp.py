@@ -43,6 +43,7 @@ def main() -> None:
         options["entry-point"] = settings["agent-only"]["entry-point"]
         contents["without"] += settings["agent-only"]["without"]
         contents["leave-out"] += settings["agent-only"]["leave-out"]
+        contents["keep"] = settings["agent-only"]["keep"]
     targets = [Target(version, PLATFORMS[arguments.platform]) for version in arguments.pythons]
     output: Path = arguments.output or ROOT / "dist" / _file_name(arguments.platform, agent_only=arguments.agent_only)
     with tempfile.TemporaryDirectory(prefix="investigator-zipapp-") as scratch:
@@ -71,7 +72,8 @@ def _arguments() -> argparse.Namespace:
     arguments.pythons = sorted(
         {*arguments.pythons.split()}, key=lambda version: [int(part) for part in version.split(".")]
     )
-    if not arguments.pythons or (unknown := {*arguments.pythons} - {*VERSIONS}):
+    unknown = {*arguments.pythons} - {*VERSIONS}
+    if unknown or not arguments.pythons:
         parser.error(f"--pythons: {', '.join(sorted(unknown)) or 'none'}: choose from {', '.join(VERSIONS)}")
     return arguments
 
@@ -99,14 +101,12 @@ def gather(targets: Sequence[Target], settings: dict[str, Any], scratch: Path) -
             installed |= read[wheel]
         if hooks := [path for path in installed if path.endswith(".pth")]:
             sys.exit(f"{', '.join(hooks)}: our bootstrap runs no .pth files")
-        gathered[target.cache_tag] = {
-            path: file for path, file in installed.items() if not _left_out(path, settings["leave-out"])
-        }
+        gathered[target.cache_tag] = {path: file for path, file in installed.items() if not _left_out(path, settings)}
     return gathered
 
 
-def _left_out(path: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(path, pattern) for pattern in patterns)
+def _left_out(path: str, settings: dict[str, Any]) -> bool:
+    return path not in settings.get("keep", ()) and any(fnmatchcase(path, each) for each in settings["leave-out"])
 
 
 def copy_of_project(source: Path) -> Path:

@@ -36,7 +36,7 @@ class LogFile(logging.Handler):
         self._path, self._max_bytes, self._keep = path, max_bytes, keep
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file = self._open()
-        super().__init__()  # from now on logging closes it at exit
+        super().__init__()  # from here on it is closed at exit, so not before there is something to close
 
     def emit(self, record: logging.LogRecord) -> None:
         """One line, or one lost."""

@@ -3,78 +3,108 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Final
 
-import typer
-
-from investigator.cli.light import LightCommand, LightGroup
-from investigator.cli.options import Home, home_folder
+from investigator.cli.plain import Option, PlainCommand
 from investigator.errors import BadInput
 
-app = typer.Typer(name="agent", cls=LightGroup, invoke_without_command=True)
-State = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Where its key and ledger are; default: in the deployment.")
-]
-Name = Annotated[str, typer.Option(metavar="N", help="This agent's name, instead of the host's.")]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_HOME: Final = Option("home", "DIR", "The deployment's folder, instead of $INVESTIGATOR_HOME.")
+_NAME: Final = Option("name", "N", "This agent's name, instead of the host's.")
+_STATE: Final = Option("state", "DIR", "Where its key and ledger are; default: in the deployment.")
+STATUS: Final = PlainCommand(
+    "agent status",
+    "Ask the agent that runs on this host how it fares: no broker, no key; for the user whose agent it is, and root.",
+    (
+        _HOME,
+        _NAME,
+        _STATE,
+        Option("prometheus", "", "As Prometheus' text format."),
+        Option(
+            "out", "FILE", "Replace this file with it at once, as node_exporter's textfile reader needs.", short="o"
+        ),
+        Option("json", "", "As JSON."),
+    ),
+)
+AGENT: Final = PlainCommand(
+    "agent",
+    "Run this host's agent until Ctrl-C or SIGTERM.",
+    (
+        _HOME,
+        _NAME,
+        Option("tag", "K=V", "A tag beside those of agent.toml; may be given again."),
+        _STATE,
+        Option("verbose", "", "Say more of what happens.", short="v"),
+    ),
+    (("status", "Ask the agent that runs on this host how it fares."),),
+)
 
 
-@app.callback()
-def agent(  # noqa: PLR0917 - what can be typed
-    ctx: typer.Context,
-    home: Home = None,
-    name: Name = "",
-    tag: Annotated[
-        list[str] | None, typer.Option(metavar="K=V", help="A tag beside those of agent.toml; may be given again.")
-    ] = None,
-    state: State = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what happens.")] = False,
-) -> None:
-    """Run this host's agent until Ctrl-C or SIGTERM."""
+def agent(words: Sequence[str]) -> int:
+    """`investigator agent WORDS`. Returns the exit code.
+
+    Raises:
+        BadInput: words that it does not take.
+        DeploymentError: configuration, keyring, ACL or state is missing or not to be trusted.
+    """
+    if words[:1] == ["status"]:
+        return status(words[1:])
+    pairs = AGENT.read(words)
+    given = dict(pairs)
+    if "help" in given:
+        print(AGENT.help(), end="")
+        return 0
+    tags = _tags([value for name, value in pairs if name == "tag"])
     import asyncio
 
-    if ctx.invoked_subcommand is not None:
-        return
     from investigator.agent.main import serve
 
-    asyncio.run(serve(home_folder(home), name=name, tags=_tags(tag or []), state=state, verbose=verbose))
+    name, verbose = given.get("name", ""), "verbose" in given
+    asyncio.run(serve(_home(given), name=name, tags=tags, state=_path(given, "state"), verbose=verbose))
+    return 0
 
 
-@app.command("status", cls=LightCommand)
-def status(  # noqa: PLR0917 - likewise
-    home: Home = None,
-    name: Name = "",
-    state: State = None,
-    prometheus: Annotated[bool, typer.Option("--prometheus", help="As Prometheus' text format.")] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="Replace this file with it at once, as node_exporter's textfile reader needs.",
-        ),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-) -> None:
-    """Ask the agent that runs on this host how it fares: no broker, no key; for the user whose agent it is, and root."""
+def status(words: Sequence[str]) -> int:
+    """`investigator agent status WORDS`. Returns the exit code.
+
+    Raises:
+        BadInput: words that it does not take.
+        DeploymentError: no agent answers there, or the file cannot be written.
+    """
+    given = dict(STATUS.read(words))
+    if "help" in given:
+        print(STATUS.help(), end="")
+        return 0
+    if "prometheus" in given and "json" in given:
+        raise BadInput("--prometheus and --json: one of the two")
     from investigator.agent.status_page import read_report, report_page
     from investigator.agent.status_socket import ask_agent
     from investigator.cli.files import write_out
     from investigator.modules.status.report import report_lines
+    from investigator.printable import printable
 
-    if prometheus and json:
-        raise BadInput("--prometheus and --json: one of the two")
-    raw = ask_agent(state or _state_folder(home_folder(home), name))
+    raw = ask_agent(_path(given, "state") or _state_folder(_home(given), given.get("name", "")))
     report = read_report(raw)
-    if prometheus:
+    if "prometheus" in given:
         text = report_page(report)
-    elif json:
+    elif "json" in given:
         text = raw.decode() + "\n"
     else:
-        from investigator.printable import printable
-
         text = "".join(f"{printable(line)}\n" for line in report_lines(report))
-    write_out(text, output)
+    write_out(text, _path(given, "out"))
+    return 0
+
+
+def _home(given: dict[str, str]) -> Path:
+    from investigator.config import default_home
+
+    return Path(given["home"]).absolute() if "home" in given else default_home()
+
+
+def _path(given: dict[str, str], name: str) -> Path | None:
+    return Path(given[name]) if name in given else None
 
 
 def _state_folder(home: Path, name: str) -> Path:
