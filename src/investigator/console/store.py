@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,7 @@ from investigator.errors import DeploymentError
 from investigator.protocol.envelope import Envelope
 
 ALERTS_KEPT_S: Final = 400 * 86_400.0
+ANSWERS_PER_PAGE: Final = 500
 MAX_HEADS: Final = 64
 """Per agent, on average. Beyond it every second one of each agent's older half goes: the first stay, as evidence of what was."""
 _THIN_OUT: Final = f"""
@@ -113,10 +114,19 @@ class Store:
             [(hashlib.sha256(payload).hexdigest(), action_id, agent, payload) for agent, payload in answers],
         )
 
-    async def answers(self, action_id: str) -> list[tuple[str, bytes]]:
-        """(agent id, payload) of all that was kept of an action, in no particular order."""
-        rows = await self._read("SELECT agent, payload FROM answers WHERE action = ?", (action_id,))
-        return [(str(agent), bytes(payload)) for agent, payload in rows]
+    async def answers(self, action_id: str) -> AsyncIterator[list[tuple[str, bytes]]]:
+        """(agent id, payload) of all that was kept of an action, page by page, each agent's together."""
+        agent, place = "", 0
+        while True:
+            rows = await self._read(
+                "SELECT agent, rowid, payload FROM answers WHERE action = ? AND (agent, rowid) > (?, ?) "
+                "ORDER BY agent, rowid LIMIT ?",
+                (action_id, agent, place, ANSWERS_PER_PAGE),
+            )
+            if not rows:
+                return
+            agent, place = str(rows[-1][0]), int(rows[-1][1])
+            yield [(str(row[0]), bytes(row[2])) for row in rows]
 
     async def keep_targeted(self, action_id: str, agents: Sequence[Targeted]) -> None:
         """Keep whom an action was sent to, before anybody answers; what they came to stays."""
