@@ -36,7 +36,7 @@ _COLOURS: Final[dict[Shown, str]] = {
     "offline": "33",
     "working": "33",
 }
-_WORKING: Final = "working"
+_TOLD: Final[tuple[Shown, ...]] = (*STATES, "working")
 
 
 class TextRenderer(Quiet):
@@ -108,7 +108,7 @@ class TextRenderer(Quiet):
     def summary(self, summary: Summary) -> None:
         """Who did not answer and why, how many have results, and one line with the counts."""
         self._tell_groups(summary.action)
-        for state in (*STATES, _WORKING):
+        for state in _TOLD:
             self._tell_others(state)
         if self._soft_errors.agents:
             self.say(str(self._soft_errors))
