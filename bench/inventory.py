@@ -20,8 +20,6 @@ from collections.abc import Awaitable, Iterator
 from pathlib import Path
 
 from figures import figure
-from open_broker import OpenServer, fill
-
 from investigator.broker.batch import Stored
 from investigator.broker.connection import Broker, connect
 from investigator.broker.credentials import Credentials
@@ -44,6 +42,7 @@ from investigator.protocol.subjects import (
     facts_subject,
     heartbeat_subject,
 )
+from open_broker import OpenServer, fill
 
 TARGET = "os='windows' AND name LIKE 'host-%7' AND tags->>'site'='ber' AND status='online'"
 Agent = tuple[bytes, int]
@@ -113,7 +112,7 @@ def messages(made: list[tuple[bytes, str, bytes, bytes]]) -> Iterator[tuple[str,
 
 
 async def settled(broker: Broker, messages: int) -> None:
-    while sum([(await stream_state(broker, each)).messages for each in (FACTS, HEARTBEATS)]) < messages:
+    while sum([(await stream_state(broker, each)).messages for each in (FACTS, HEARTBEATS)]) < messages:  # noqa: ASYNC110 - the server tells nobody
         await asyncio.sleep(0.05)
 
 
