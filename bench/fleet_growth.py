@@ -39,7 +39,12 @@ def growth(options: argparse.Namespace) -> int:
         if agents * BYTES[kind] > available_bytes():
             print(f"{kind} {agents:,}: left out, {available_bytes() / (1 << 30):.0f} GiB are free")
             continue
-        found = measure(options, agents, real=kind == "real", runs=2 if agents >= 3000 else 3)
+        found = measure(
+            options,
+            agents,
+            real=kind == "real",
+            runs=1 if agents > 3000 else 2 if kind == "real" and agents >= 1000 else 3,
+        )
         if found.missing:
             return 1
         known[f"{kind}:{agents}"] = {

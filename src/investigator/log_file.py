@@ -57,8 +57,9 @@ class LogFile(logging.Handler):
 
     def close(self) -> None:
         """Say no more."""
-        with contextlib.suppress(OSError):
-            os.close(self._file)
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
         super().close()
 
     def _open(self) -> int:

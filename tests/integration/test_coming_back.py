@@ -6,7 +6,13 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 
+import pytest
+
+from investigator.broker import connection
+from investigator.broker.credentials import Credentials
+from investigator.broker.link import Link
 from investigator.broker.streams import stream_state
 from investigator.protocol.subjects import ALL_FACTS, FACTS, HEARTBEATS, RESULTS, result_subject
 from living import living, until
@@ -14,6 +20,7 @@ from scene import action, signed
 from signed import ACTION_ID
 
 CROWD = 200
+ANYONE = Credentials.generate("anyone")
 
 
 async def facts_of(investigator, agent):
@@ -87,3 +94,38 @@ async def test_a_crowd_is_back_after_a_kill_and_has_answered_what_was_asked_mean
         assert [one.runs for one in crowd] == [1] * CROWD
         extent = await stream_state(investigator, FACTS, subjects_filter=ALL_FACTS)
         assert (len(extent.subjects), extent.last_sequence) == (CROWD, CROWD)  # none of them was stored again
+
+
+@pytest.mark.parametrize(("is_there", "longest_s"), [(False, 5.0), (True, 30.0)])
+async def test_agents_make_way_for_a_broker_that_is_busy_and_wait_less_for_one_that_is_not_there(
+    monkeypatch, is_there, longest_s
+):
+    """One that takes connections and says nothing is a server with too much to do."""
+    pauses_s, patience_s = [], []
+    enough = asyncio.Event()
+
+    def drawn(_, most_s):
+        pauses_s.append(most_s)
+        if len(pauses_s) == 12:
+            enough.set()
+        return 0.0
+
+    async def open_soon(link, *words, timeout_s, **more):
+        patience_s.append(timeout_s)
+        return await open_link(link, *words, timeout_s=0.02, **more)
+
+    open_link = Link.open
+    monkeypatch.setattr(connection._random, "uniform", drawn)
+    monkeypatch.setattr(Link, "open", open_soon)
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # the kernel takes the connections, and nobody answers
+        url = f"nats://127.0.0.1:{listener.getsockname()[1]}"
+        if not is_there:
+            listener.close()
+        connecting = asyncio.create_task(connection.connect(url, ANYONE, name="a", give_up_after_s=None))
+        async with asyncio.timeout(60):
+            await enough.wait()
+        connecting.cancel()
+        await asyncio.gather(connecting, return_exceptions=True)
+    assert pauses_s == sorted(pauses_s)
+    assert (pauses_s[0], pauses_s[11]) == (0.5, longest_s)
+    assert (patience_s[0], patience_s[11]) == (10.0, 20.0 if is_there else 10.0)

@@ -24,6 +24,7 @@ from investigator.agent.runner import Runner
 from investigator.agent.service import Agent
 from investigator.agent.state import AgentState
 from investigator.agent.status_socket import status_served
+from investigator.agent.thrift import give_back
 from investigator.agent.token_setting import TokenSetting
 from investigator.agent.trust import load_trust
 from investigator.broker.connection import Broker, State, connect
@@ -112,6 +113,7 @@ async def _serve(agent: Agent, config: AgentConfig, enrolment: Enrolment) -> Non
 
     def ready() -> None:
         print(f"agent {printable(agent.name)} ({agent.id}) connected to {config.broker.url}", flush=True)  # noqa: T201 - the one line for who started it
+        give_back()
 
     try:
         await enrolment.first()

@@ -40,7 +40,7 @@ WITNESSED_WITHIN_S: Final = 5.0
 """How soon a heartbeat tells of new lines in the audit."""
 HELD_BYTES: Final = 8 << 20
 MAX_TOLD: Final = 100
-TRUST_LOOK_S: Final = 5.0
+TRUST_LOOK_S: Final = 15.0
 """How often keyring and ACL are looked at while no action comes, which always looks: so that trouble is seen before."""
 _log = logging.getLogger(__name__)
 

@@ -52,7 +52,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "keys": Command("investigator.cli.keys:app", "OpenPGP keys and signatures."),
     "audit": Command("investigator.cli.audit:app", "What agents decided, and whether that was tampered with."),
     "people": Command("investigator.cli.people:app", "Further investigators: invite, join, add, remove."),
-    "simulate": Command("investigator.cli.simulate:simulate", "What so many agents need of a broker: measured, with simulated ones."),
+    "simulate": Command("investigator.cli.simulate:simulate", "What so many agents need of a broker, measured."),
     "demo": Command("investigator.cli.demo:demo", "A broker, three agents, four investigations, in a scratch folder."),
 }  # fmt: skip
 

@@ -160,10 +160,10 @@ async def _warn_of_full_stream(broker: Broker, audience: Audience) -> None:
 
 def tell_progress(collection: Collection, audience: Audience, *, began: float) -> None:
     """How it stands; `began` is on `time.monotonic()`'s scale."""
-    counts = collection.tally.counts()
+    counts = collection.tally.answered()
     audience.progress(
-        targeted=len(collection.tally.names()),
-        answered=len(collection.tally.outcomes),
+        targeted=len(collection.tally.agents()),
+        answered=len(collection.tally.said),
         found=counts.get("found", 0),
         failed=sum(counts.get(state, 0) for state in ("failed", "timeout", "refused", "cancelled")),
         elapsed_s=time.monotonic() - began,
@@ -230,7 +230,7 @@ async def _publish_again(prepared: Prepared, broker: Broker, collection: Collect
     lost = [subject for subject in prepared.subjects if subject not in present]
     if not lost:
         return
-    if "cancelled" in collection.tally.counts():
+    if "cancelled" in collection.tally.answered():
         audience.warn("the broker lost its store: agents that have not heard this action will not")
         return
     with contextlib.suppress(BadInput):  # it has expired
@@ -261,17 +261,17 @@ def conclude(
     Nor have those whose answers are sealed to somebody else.
     """
     states, tally = collection.states(), collection.tally
-    sealed = collection.sealed - set(tally.outcomes)
+    sealed = collection.sealed - tally.said.keys()
     stateless = working | sealed
     for agent in sorted(states, key=lambda agent: (collection.name_of(agent), agent)):
         if tally.is_final(agent) or agent in sealed:
             continue
         name, outcome, lacks = collection.name_of(agent), collection.unshown(agent), collection.lacking(agent)
-        unfinished = bool(lacks) or (outcome is not None and agent not in tally.outcomes)
+        unfinished = bool(lacks) or (outcome is not None and agent not in tally.said)
         if agent not in working:
             audience.outcome(agent, name, states[agent], outcome, unfinished=unfinished)
         elif outcome is not None and unfinished:
-            if agent not in tally.outcomes:
+            if agent not in tally.said:
                 outcome = msgspec.structs.replace(outcome, reason="it began to answer, and had not ended yet")
             audience.outcome(agent, name, "working", outcome, unfinished=True)
         if lacks:

@@ -16,7 +16,7 @@ from investigator.broker.service_stats import ServiceStats, ask_services
 from investigator.broker.streams import StreamState, stream_states
 from investigator.broker.tls import split_servers
 from investigator.config import BROKER_FILE, load_broker
-from investigator.console.inventory import load_inventory
+from investigator.console.inventory_cache import load_inventory
 from investigator.console.link import console_link
 from investigator.errors import BrokerError, DeploymentError, InvestigatorError
 

@@ -53,7 +53,9 @@ def as_json(found: Found) -> dict[str, Any]:
             "heartbeats_s": found.beat_s,
             "answer_s": found.answer_s,
             "console_s": found.console_s,
+            "answers": found.answers,
             "states": found.states,
+            "warnings": list(found.warnings),
             "recover_s": found.recover_s,
             "broker_peak_bytes": found.broker_peak_bytes,
             "simulator_peak_bytes": found.simulator_peak_bytes,
@@ -72,6 +74,10 @@ def lines(found: Found) -> Iterator[str]:
     yield f"simulated {agents:,} agents: facts stored in {found.fill_s:.1f} s, a heartbeat of each in {found.beat_s:.1f} s"
     told = ", ".join(f"{count:,} {state}" for state, count in (found.states or {}).items())
     yield f"one question to all: answered and stored in {found.answer_s:.1f} s; the console was done after {found.console_s:.1f} s: {told}"
+    counted = sum((found.states or {}).values())
+    if counted != agents:
+        yield f"the console counted {counted:,} of {agents:,} agents, of whom {found.answers:,} answered; it said:"
+        yield from (f"  {line}" for line in found.warnings)
     yield (
         f"restarted with all of that in {found.recover_s:.2f} s; at most {_bytes(found.broker_peak_bytes)} for the broker, "
         f"{_bytes(found.simulator_peak_bytes)} for the simulator"

@@ -58,6 +58,7 @@ ASK: Final = ("-t", "all", "-e", "1h", "--output", "json", "netstat", "-ci", "19
 """The question; no simulated agent runs it."""
 LET_IN_WITHIN_S: Final = 30.0
 SETTLE_S: Final = 1.0
+MOST_WARNINGS: Final = 20
 STORED_WITHIN_S: Final = 60.0
 
 
@@ -84,6 +85,10 @@ class Found:
     console_s: float = 0.0
     """From the console's start to its end, its own reading of the inventory included."""
     states: dict[str, int] | None = None
+    answers: int = 0
+    """That the agents gave and the stream acknowledged; the console should have counted as many."""
+    warnings: tuple[str, ...] = ()
+    """What the console said beside that."""
     broker_peak_bytes: int = 0
     simulator_peak_bytes: int = 0
     recover_s: float = 0.0
@@ -307,7 +312,8 @@ class Simulation:
         found.states = _states(out, err)
         (run,) = self._fleet.asked[-1:]
         await run.over.wait()
-        found.answer_s = run.took_s
+        found.answer_s, found.answers = run.took_s, run.answers
+        found.warnings = tuple(err.decode(errors="replace").splitlines()[:MOST_WARNINGS])
         after = meter.read()
         self._note(costs, "result", before, after, run.answers)
         costs["result_stored_bytes"] = each(stored, await self._stored(RESULTS), run.answers)

@@ -55,7 +55,7 @@ async def test_in_extra_privacy_mode_no_text_leaves(scene: Scene) -> None:
 
 
 async def test_what_happens_is_counted(scene: Scene) -> None:
-    raw = signed(action(operations=operations("file", "netstat")))
+    raw = signed(action(operations=operations("netstat", "netstat")))
     await scene.hear(raw)
     await scene.hear(raw + b" ")
     await scene.hear(b"rubbish")
