@@ -20,8 +20,6 @@ from collections.abc import Awaitable, Iterator
 from pathlib import Path
 
 from figures import figure
-from open_broker import OpenServer, fill
-
 from investigator.broker.batch import Stored
 from investigator.broker.connection import Broker, connect
 from investigator.broker.credentials import Credentials
@@ -44,8 +42,9 @@ from investigator.protocol.subjects import (
     facts_subject,
     heartbeat_subject,
 )
+from open_broker import OpenServer, fill
 
-TARGET = "os='windows' AND name LIKE 'host-%7' AND tags->>'site'='ber' AND status='online'"
+TARGET = "os='windows' AND name LIKE 'host-%3' AND tags->>'site'='ber' AND status='online'"
 Agent = tuple[bytes, int]
 
 
@@ -88,7 +87,9 @@ def main() -> None:
 async def measure(home: Path, made: list[tuple[bytes, str, bytes, bytes]]) -> None:
     create_deployment(home, port=0, passphrase=None)
     console = home / "console.toml"
-    console.write_text(console.read_text().replace('enrolment = "token"', 'enrolment = "open"'))
+    console.write_text(
+        console.read_text().replace('enrolment = "token"', 'enrolment = "open"').replace("tls://", "nats://")
+    )
     config = load_console(home)
     port = int(config.broker.url.rpartition(":")[2])
     async with OpenServer(home / "broker", port=port, sync_always=False) as server:
@@ -113,7 +114,7 @@ def messages(made: list[tuple[bytes, str, bytes, bytes]]) -> Iterator[tuple[str,
 
 
 async def settled(broker: Broker, messages: int) -> None:
-    while sum([(await stream_state(broker, each)).messages for each in (FACTS, HEARTBEATS)]) < messages:
+    while sum([(await stream_state(broker, each)).messages for each in (FACTS, HEARTBEATS)]) < messages:  # noqa: ASYNC110 - a stream tells nobody
         await asyncio.sleep(0.05)
 
 
