@@ -173,7 +173,7 @@ class Stand:
         folder = Path(self._scratch.name)
         operator.create(folder, now_s=int(time.time()))
         self._server = OpenServer(folder, port=0, sync_always=False)
-        await self._server.__aenter__()
+        await self._server.start()
         async with await anybody(self._server.url) as broker:
             await ensure_streams(broker)
             await fill(self._server.url, self._messages())
@@ -185,8 +185,8 @@ class Stand:
         for agent, payload in self.made:
             yield result_subject(ACTION_ID, agent), payload
 
-    async def __aexit__(self, *error: object) -> None:
-        await self._server.__aexit__(*error)
+    async def __aexit__(self, *_: object) -> None:
+        await self._server.stop()
         self._scratch.cleanup()
 
 

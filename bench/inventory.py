@@ -66,8 +66,8 @@ def signed(agent: Agent) -> tuple[bytes, str, bytes, bytes]:
 
 
 def beat(private: bytes, digest: str) -> bytes:
-    head = {"n": 12, "h": "0123456789abcdef01234567"}
-    return encode_heartbeat(Identity(private), Heartbeat(t=int(time.time()), f=digest, s=7, **head))
+    told = Heartbeat(t=int(time.time()), f=digest, s=7, n=12, h="0123456789abcdef01234567")
+    return encode_heartbeat(Identity(private), told)
 
 
 def main() -> None:
