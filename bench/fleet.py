@@ -279,7 +279,7 @@ async def ask_repeatedly(home: Path, tree_folder: Path, agents: int, runs: int) 
             ended_s = time.monotonic()
             if summary.states != {"found": agents}:
                 print(f"  run {number}: {summary.states} instead of {agents} found", file=sys.stderr)
-            in_store = len({agent for agent, _ in await store.answers(action)})
+            in_store = len({agent async for some in store.answers(action) for agent, _ in some})
             missing += agents - min(in_stream, in_store, len(watch.found_s))
             if number:  # the first one warms caches
                 times.asked.append(watch.published_s - asked_s)

@@ -41,6 +41,8 @@ from investigator.protocol.token import SecretToken, decode_token
 
 STARTING_AT_ONCE = 12
 WORKSHOP = "workshop"
+BEHIND = 5
+"""Niceness of agents: broker and console have machines of their own, and are not to wait behind a thousand hosts."""
 
 
 @contextlib.contextmanager
@@ -66,6 +68,7 @@ def warm_parent(home: Path, token: SecretToken, agents: int, states: Path, stage
     """Load everything once, fork the agents, say their process ids, and end them when standard input closes."""
     raise_open_files()
     logging.getLogger("investigator.agent.main").setLevel(logging.ERROR)  # a thousand times that the link is plain text
+    os.nice(BEHIND)
     makes = Workshop()
     setattr(server, "_execute", makes.execute)  # noqa: B010 - what mypy need not follow
     for place in (server, runner):

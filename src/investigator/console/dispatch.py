@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from investigator.broker.connection import Broker
+from investigator.broker.problems import UnansweredError
 from investigator.console.condition import compile_target
 from investigator.errors import BadInput, BadTarget
 from investigator.pgp.signer import Signer
@@ -145,8 +146,15 @@ async def publish(
         raise BadInput(f"action {prepared.action.id} has expired")
     raw = prepared.envelope.encode()
     return {
-        subject: await broker.publish_acked(
-            subject, raw, message_id=f"{prepared.envelope.digest}.{secrets.token_hex(8)}", ttl_s=left_s
-        )
+        subject: await _store(broker, subject, raw, digest=prepared.envelope.digest, ttl_s=left_s)
         for subject in (prepared.subjects if only is None else only)
     }
+
+
+async def _store(broker: Broker, subject: str, raw: bytes, *, digest: str, ttl_s: int) -> int:
+    """Asked again under the same id, a stream that had it already says so: agents may run it while the broker is too busy to tell."""
+    message_id = f"{digest}.{secrets.token_hex(8)}"
+    try:
+        return await broker.publish_acked(subject, raw, message_id=message_id, ttl_s=ttl_s)
+    except UnansweredError:
+        return await broker.publish_acked(subject, raw, message_id=message_id, ttl_s=ttl_s)
