@@ -69,12 +69,11 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.platform is None:
         parser.error(f"there are no wheels for this platform ({own}); --platform names another")
-    arguments.pythons = sorted(
-        {*arguments.pythons.split()}, key=lambda version: [int(part) for part in version.split(".")]
-    )
-    unknown = {*arguments.pythons} - {*VERSIONS}
-    if unknown or not arguments.pythons:
+    wanted = arguments.pythons.split()
+    unknown = {*wanted} - {*VERSIONS}
+    if unknown or not wanted:
         parser.error(f"--pythons: {', '.join(sorted(unknown)) or 'none'}: choose from {', '.join(VERSIONS)}")
+    arguments.pythons = [version for version in VERSIONS if version in wanted]
     return arguments
 
 

@@ -149,6 +149,7 @@ def test_a_file_for_another_platform_holds_its_files_and_refuses_this_one(platfo
     ("words", "said"),
     [
         (["--pythons", "3.10"], "--pythons: 3.10: choose from 3.11, 3.12, 3.13, 3.14"),
+        (["--pythons", "3.11 new"], "--pythons: new: choose from"),
         (["--pythons", " "], "--pythons: none: choose from"),
         (["--platform", "vax"], "invalid choice: 'vax'"),
     ],
