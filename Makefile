@@ -24,8 +24,8 @@ lint: $(VENV)/.dev   ## formatting, rules, types, one-way imports
 	$(BIN)/mypy --allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls tests
 	$(BIN)/lint-imports --no-cache
 
-zipapp: $(VENV)/.dev ## dist/investigator.pyz: all of it in one file, for this Python
-	$(BIN)/python tools/zipapp.py
+zipapp: $(VENV)/.dev ## dist/investigator.pyz: all of it in one file (PLATFORM=linux-aarch64, PYTHONS="3.11 3.12", AGENT_ONLY=1)
+	$(BIN)/python tools/zipapp.py $(if $(PLATFORM),--platform $(PLATFORM)) $(if $(PYTHONS),--pythons "$(PYTHONS)") $(if $(AGENT_ONLY),--agent-only)
 
 bench: $(VENV)/.dev  ## every figure, in one table, against the recorded ones: ten minutes
 	$(BIN)/python bench/all.py

@@ -1,11 +1,16 @@
-"""How long a fleet takes to answer one `file` investigation: from the publication to the last answer at the console.
+"""How long a fleet takes to answer one `file` investigation: from its publication until the last answer is stored.
 
-    python bench/fleet.py --agents 1000            coroutines in one process: real admission, ledger in memory, real
-                                                   signing, sealing and publishing; the module runs in that process
-    python bench/fleet.py --agents 50 --real       real `investigator agent` processes, a worker forked per operation
+    python bench/fleet.py --agents 1000            coroutines: real admission, ledger in memory, real signing, sealing,
+                                                   publishing; the module runs in their process
+    python bench/fleet.py --agents 1000 --real     real agents, each forked from one warm parent, each with a fork server
+                                                   and a forked worker of its own
+    python bench/fleet.py --quick                  1,000 coroutines and 300 real ones, within a minute: for `make bench`
+    python bench/fleet.py --growth                 how the time grows with the fleet, as JSON and a picture
 
-Beside it, in the same run, the floor: as many bare NATS connections, each answering one message with 500 bytes.
-Broker, agents and console are separate processes on this machine. Prints median and maximum of the runs.
+The whole stack is on: JWT accounts, OpenPGP at every agent, results signed and sealed, JetStream's acknowledgements, proofs of
+a token checked at the console; TLS by --tls. Beside it, in the same run, the floor: as many bare NATS connections, each
+answering one message with 500 bytes. Broker, agents and console are separate processes of this machine. `--folder` is where
+everything lies; the agents' own disks are in memory by default, since a thousand hosts have a thousand disks.
 """
 
 from __future__ import annotations
@@ -13,314 +18,288 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import multiprocessing
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import nats
-import orjson
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-
+from figures import figure
+from fleet_cost import cpu_s, pss_bytes, tree
+from fleet_cryptography import cryptography_s
+from fleet_deployment import Deployment, deployment, fsync_ms, make_tree, raise_open_files
+from fleet_floor import bare_floor
+from fleet_real import real_fleet
+from fleet_simulated import simulated_fleet
+from fleet_stages import report
 from investigator import Investigator
-from investigator.agent.facts import gather_row
-from investigator.agent.runner import Ran
-from investigator.agent.service import Agent
-from investigator.agent.state import AgentState
-from investigator.agent.trust import Trust, load_trust
-from investigator.broker import binary
-from investigator.broker.connection import connect
-from investigator.broker.credentials import Credentials
-from investigator.broker.operator import mint_agent
-from investigator.broker.scopes import MAX_AGENT_MESSAGE_BYTES
-from investigator.config import CONSOLE_FILE, load_agent
-from investigator.console.deployment import create_deployment
+from investigator.broker.connection import Broker
+from investigator.broker.streams import stream_state
+from investigator.config import load_console
+from investigator.console import investigation as following
+from investigator.console.audience import Shown, Unmoved
+from investigator.console.link import console_link
+from investigator.console.store import Store
 from investigator.modules import get_module
-from investigator.modules.interface import Context, load_parameters
-from investigator.program import own_command
 from investigator.protocol.action import Operation
+from investigator.protocol.result import Outcome
+from investigator.protocol.subjects import RESULTS, results_of
+
+PUBLISH = vars(following)["publish"]
+STORED_WITHIN_S = 30.0
+MEASURED = 20
+"""Agents whose memory is looked at."""
 
 
-class InProcess:
-    """Runs the module in the simulating process: a thousand hosts' worth of forks are not what is measured."""
+@dataclass(slots=True)
+class Times:
+    """Of each run, in seconds from the moment when the action went out to the stream."""
 
-    async def run(self, module: str, parameters: Any, *, deadline_s: float, take: Any = None) -> Ran:  # noqa: ARG002 - nothing goes ahead here
-        found = get_module(module)
-        result = found.run(load_parameters(found, parameters), Context(deadline_s=deadline_s))
-        return Ran(state="done" if result.success else "failed", code="", result=result)
+    asked: list[float] = field(default_factory=list)
+    """Before that: signing, reading the inventory."""
+    first: list[float] = field(default_factory=list)
+    last: list[float] = field(default_factory=list)
+    stored: list[float] = field(default_factory=list)
+    published: dict[str, float] = field(default_factory=dict)
+    """Action id to the moment of publication, on the monotonic clock."""
 
 
-def main() -> None:
+@dataclass(slots=True)
+class Found:
+    """What one fleet came to."""
+
+    agents: int
+    connected_s: float
+    times: Times
+    floor: list[float]
+    stages: list[str]
+    lines: list[str]
+    missing: int = 0
+
+    @property
+    def stored_s(self) -> float:
+        """The median."""
+        return statistics.median(self.times.stored)
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--agents", type=int, default=1000)
     parser.add_argument("--real", action="store_true", help="real agent processes")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--processes", type=int, default=2, help="that the coroutines are spread over")
+    parser.add_argument("--tls", action="store_true")
+    parser.add_argument("--stages", action="store_true", help="where an agent's time goes")
+    parser.add_argument("--max-s", type=float, help="exit 1 if the median took longer, or an answer is missing")
+    parser.add_argument("--folder", type=Path, help="where broker and console keep what they keep")
+    parser.add_argument("--states", type=Path, default=default_states(), help="where the agents do")
+    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio", help="of the agents")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--growth", nargs="?", const="all", metavar="KIND:AGENTS,…", help="real:1000,coroutines:3000 …")
     options = parser.parse_args()
     raise_open_files()
-    with tempfile.TemporaryDirectory(prefix="investigator-bench-") as scratch, contextlib.ExitStack() as stack:
-        home, tree = Path(scratch) / "home", make_tree(Path(scratch) / "tree")
-        create_deployment(home, port=0, passphrase=None)
-        console = home / CONSOLE_FILE  # simulated agents come without a token
-        console.write_text(console.read_text().replace('enrolment = "token"', 'enrolment = "open"'))
-        os.environ["INVESTIGATOR_HOME"] = str(home)
-        stack.enter_context(process([*own_command(), "broker"], until="broker ready"))
-        started = time.monotonic()
-        fleet = real_fleet if options.real else simulated_fleet
-        stack.enter_context(fleet(home, options.agents))
-        connected_s = time.monotonic() - started
-        took = asyncio.run(ask_repeatedly(home, tree, options.agents, options.runs))
-        floor = bare_floor(Path(scratch) / "bare", options.agents, options.runs)
-    kind = "real processes" if options.real else "coroutines in one process"
-    print(f"{options.agents} agents ({kind}), {os.cpu_count()} cores: connected and registered in {connected_s:.2f} s")
-    print(f"  answered   median {statistics.median(took):.3f} s   maximum {max(took):.3f} s   of {len(took)} runs")
-    print(
-        f"  bare floor median {statistics.median(floor):.3f} s   maximum {max(floor):.3f} s   (echo of 500 B, no work)"
-    )
-    print(f"  ratio of medians {statistics.median(took) / statistics.median(floor):.1f}")
+    if options.growth:
+        from fleet_growth import growth
+
+        return growth(options)
+    if options.quick:
+        found = [measure(options, agents, real=real, runs=3) for agents, real in ((1000, False), (300, True))]
+    else:
+        found = [measure(options, options.agents, real=options.real, runs=options.runs)]
+    limit = options.max_s
+    return int(any(one.missing or (limit is not None and one.stored_s > limit) for one in found))
 
 
-def make_tree(folder: Path) -> Path:
-    """A small tree, one file of which is looked for."""
-    for number in range(20):
-        path = folder / f"d{number % 4}" / f"file-{number}.conf"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"setting = {number}\n" * 20)
-    (folder / "d1" / "passwd").write_text("root:x:0:0\n")
-    return folder
+def default_states() -> Path:
+    """Memory, where there is some as a folder."""
+    memory = Path("/dev/shm")
+    return memory if memory.is_dir() else Path(tempfile.gettempdir())
 
 
-async def ask_repeatedly(home: Path, tree: Path, agents: int, runs: int) -> list[float]:
-    """Seconds from before signing to the last outcome, for each run; every agent must have found the file."""
-    module = get_module("file")
-    nested = {"paths": [str(tree)], "names": ["^passwd$"], "options": {"matchall": True}}
-    operation = Operation(module="file", parameters=module.from_flags(nested))
-    took = []
-    async with Investigator(home) as console:
-        for number in range(runs + 1):
-            started = time.monotonic()
-            investigation = console.run(
-                name=f"bench {number}", target="all", operations=[operation], life=timedelta(seconds=60)
-            )
-            async for _ in investigation:
-                pass
-            summary = investigation.summary
-            if summary.states != {"found": agents}:
-                sys.exit(f"run {number}: {summary.states} instead of {agents} found")
-            if number:  # the first one warms caches
-                took.append(time.monotonic() - started)
-    return took
-
-
-@contextlib.contextmanager
-def simulated_fleet(home: Path, agents: int) -> Iterator[None]:
-    """So many agents in one child process; ready when all are registered."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    child = context.Process(target=simulate, args=(home, agents, theirs), daemon=True)
-    child.start()
-    try:
-        if not ours.poll(120) or ours.recv() != "ready":
-            sys.exit("the simulated agents did not start")
-        yield
-    finally:
-        ours.send("stop")
-        child.join(20)
-        child.kill()
-
-
-def simulate(home: Path, agents: int, pipe: Connection) -> None:
-    raise_open_files()
-    asyncio.run(simulate_agents(home, agents, pipe))
-
-
-def minted(folder: Path, agent: str) -> Credentials:
-    """A simulated agent's credentials: enrolling a thousand at once is not what is measured."""
-    made = Credentials.generate(agent)
-    token = mint_agent(folder, agent=agent, user_key=made.public_key, lives_s=3600, now_s=int(time.time()))
-    return made.with_jwt(token)
-
-
-async def simulate_agents(home: Path, agents: int, pipe: Connection) -> None:
-    config = load_agent(home)
-    loaded, runner = load_trust(config), InProcess()
-    trust = Trust(loaded.keyring, loaded.acl)  # real agents look at their own files, not thousands at the same
-    sample = gather_row(agent="", name="", tags={}, started="")
-    waiting, all_ready = agents, asyncio.Event()
-
-    def ready() -> None:
-        nonlocal waiting
-        waiting -= 1
-        if not waiting:
-            all_ready.set()
-
-    def gather(*, agent: str, name: str, tags: dict[str, str], started: str) -> dict[str, Any]:
-        return {**sample, "id": agent, "name": name, "queueloc": f"linux.{agent}", "tags": tags, "starttime": started}
-
-    async def one(number: int) -> None:
-        with AgentState(None) as state:
-            agent = Agent(config, state, trust, runner, name=f"sim-{number:05}", gather=gather)
-            broker = await connect(
-                config.broker.url,
-                minted(config.broker.credentials.parent, agent.id),
-                name=agent.id,
-                tls=config.broker.tls,
-                on_state=agent.notice,
-                max_message_bytes=MAX_AGENT_MESSAGE_BYTES,
-            )
-            async with broker:
-                await agent.run(broker, ready=ready)
-
-    tasks = [asyncio.create_task(one(number)) for number in range(agents)]
-    await all_ready.wait()
-    pipe.send("ready")
-    await asyncio.to_thread(pipe.recv)
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
-
-
-@contextlib.contextmanager
-def real_fleet(home: Path, agents: int) -> Iterator[None]:
-    """So many `investigator agent` processes."""
+def measure(options: argparse.Namespace, agents: int, *, real: bool, runs: int, quiet: bool = False) -> Found:
+    """One fleet, asked so many times."""
     with contextlib.ExitStack() as stack:
-        words = [*own_command(), "agent", "--home", str(home)]
-        started = [start([*words, "--name", f"real-{number:03}"]) for number in range(agents)]
-        for child in started:
-            stack.callback(end, child)
-        for child in started:
-            await_line(child, "connected")
-        yield
-
-
-@contextlib.contextmanager
-def process(words: list[str], *, until: str) -> Iterator[None]:
-    child = start(words)
-    try:
-        await_line(child, until)
-        yield
-    finally:
-        end(child)
-
-
-def start(words: list[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-
-
-def await_line(child: subprocess.Popen[bytes], until: str) -> None:
-    assert child.stdout is not None
-    for line in child.stdout:
-        if until in line.decode():
-            return
-    sys.exit(f"{child.args!r} ended without saying {until!r}")
-
-
-def end(child: subprocess.Popen[bytes]) -> None:
-    child.terminate()
-    try:
-        child.wait(20)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
-    if child.stdout is not None:
-        child.stdout.close()
-
-
-@contextlib.contextmanager
-def bare_server(folder: Path) -> Iterator[str]:
-    """A nats-server without accounts or streams; its URL."""
-    folder.mkdir()
-    words = [str(binary.find(folder)), "-a", "127.0.0.1", "-p", "-1", "--ports_file_dir", str(folder)]
-    child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            for path in folder.glob("*.ports"):
-                with contextlib.suppress(orjson.JSONDecodeError):
-                    yield str(orjson.loads(path.read_bytes())["nats"][0])
-                    return
-            time.sleep(0.01)
-        sys.exit("the bare server did not start")
-    finally:
-        child.terminate()
-        child.wait()
-
-
-def bare_floor(folder: Path, clients: int, runs: int) -> list[float]:
-    """Publish one message, and have each of so many bare connections answer it: seconds to the last answer."""
-    context = multiprocessing.get_context("spawn")
-    with bare_server(folder) as url:
-        ours, theirs = context.Pipe()
-        child = context.Process(target=echo, args=(url, clients, theirs), daemon=True)
-        child.start()
-        try:
-            if not ours.poll(120) or ours.recv() != "ready":
-                sys.exit("the bare clients did not start")
-            return asyncio.run(count_echoes(url, clients, runs))
-        finally:
-            ours.send("stop")
-            child.join(20)
-            child.kill()
-
-
-def echo(url: str, clients: int, pipe: Connection) -> None:
-    raise_open_files()
-    asyncio.run(echo_clients(url, clients, pipe))
-
-
-async def echo_clients(url: str, clients: int, pipe: Connection) -> None:
-    async def one() -> Client:
-        client = await nats.connect(url, allow_reconnect=False, connect_timeout=60)
-
-        async def answer(_: Msg) -> None:
-            await client.publish("answers", bytes(500))
-
-        await client.subscribe("question", cb=answer)
-        await client.flush(60)
-        return client
-
-    connected = await asyncio.gather(*(one() for _ in range(clients)))
-    pipe.send("ready")
-    await asyncio.to_thread(pipe.recv)
-    await asyncio.gather(*(client.close() for client in connected))
-
-
-async def count_echoes(url: str, clients: int, runs: int) -> list[float]:
-    client = await nats.connect(url)
-    answers, all_here, took = 0, asyncio.Event(), []
-
-    async def count(_: Msg) -> None:
-        nonlocal answers
-        answers += 1
-        if answers == clients:
-            all_here.set()
-
-    await client.subscribe("answers", cb=count)
-    for _ in range(runs):
-        answers = 0
-        all_here.clear()
+        folder = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="investigator-bench-", dir=options.folder))
+        )
+        states = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="investigator-bench-", dir=options.states))
+        )
+        stamps = states / "stages" if options.stages else None
+        disk_ms = fsync_ms(folder)
+        tree_folder = make_tree(folder / "tree")
+        made = stack.enter_context(deployment(folder, tls=options.tls))
         started = time.monotonic()
-        await client.publish("question", bytes(1500))
-        await asyncio.wait_for(all_here.wait(), 60)
-        took.append(time.monotonic() - started)
-    await client.close()
-    return took
+        if real:
+            fleet = real_fleet(made.home, made.token, agents, states=states, stages=stamps, loop=options.loop)
+        else:
+            fleet = simulated_fleet(
+                made.home, made.token, agents, processes=options.processes, stages=stamps, loop=options.loop
+            )
+        pids = stack.enter_context(fleet)
+        connected_s = time.monotonic() - started
+        before = costs(made, pids)
+        times, missing = asyncio.run(ask_repeatedly(made.home, tree_folder, agents, runs))
+        after = costs(made, pids)
+        lines = list(told(made, pids, before, after, agents, runs, real=real, disk_ms=disk_ms))
+        stages = list(report(stamps, times.published)) if stamps is not None else []
+        stack.close()
+        bare = Path(tempfile.mkdtemp(prefix="investigator-bench-", dir=options.folder))
+        try:
+            floor = bare_floor(bare / "bare", agents, processes=options.processes, runs=max(runs, 3))
+        finally:
+            import shutil
+
+            shutil.rmtree(bare)
+    found = Found(agents, connected_s, times, floor, stages, lines, missing)
+    if not quiet:
+        show(found, real=real, options=options)
+    return found
 
 
-def raise_open_files() -> None:
-    import resource
+def costs(made: Deployment, pids: Sequence[int]) -> tuple[float, float, float]:
+    """Processor seconds so far of broker, agents and console."""
+    return cpu_s(tree(made.broker)), cpu_s(pids), time.process_time()
 
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+def told(
+    made: Deployment,
+    pids: Sequence[int],
+    before: Sequence[float],
+    after: Sequence[float],
+    agents: int,
+    runs: int,
+    *,
+    real: bool,
+    disk_ms: float,
+) -> list[str]:
+    """What broker, agents and console cost; a run more than was counted was made, to warm up."""
+    broker, fleet, console = (1000 * (b - a) / (runs + 1) / agents for a, b in zip(before, after, strict=True))
+    each = len(pids) // agents if real else 1
+    count = len(pids) // each
+    some = [pids[number + place * count] for number in range(min(MEASURED, count)) for place in range(each)]
+    of = min(MEASURED, count) if real else agents
+    return [
+        f"  CPU per agent and run: broker {broker:.2f} ms, agent {fleet:.2f} ms, console {console:.2f} ms",
+        f"  memory (PSS): {pss_bytes(some) / of / 1e6:.2f} MB an agent, broker {pss_bytes(tree(made.broker)) / 1e6:.0f} MB",
+        f"  one fsync where the broker's store is: {disk_ms:.2f} ms",
+    ]
+
+
+def show(found: Found, *, real: bool, options: argparse.Namespace) -> None:
+    """For people, and for the table."""
+    kind = "real" if real else "coroutines"
+    where = f"{options.processes} processes of coroutines" if not real else "real processes"
+    link = "TLS" if options.tls else "plain text"
+    print(
+        f"{found.agents:,} agents ({where}, {link}, {options.loop}), {os.cpu_count()} cores: ready in {found.connected_s:.1f} s"
+    )
+    times = found.times
+    for name, took in (
+        ("asked before", times.asked),
+        ("first result", times.first),
+        ("last result", times.last),
+        ("all stored", times.stored),
+    ):
+        print(f"  {name:<13} median {statistics.median(took):.3f} s   largest {max(took):.3f} s   of {len(took)} runs")
+    print(f"  {'bare floor':<13} median {statistics.median(found.floor):.3f} s   largest {max(found.floor):.3f} s")
+    for line in (*found.lines, *found.stages):
+        print(line)
+    if found.missing:
+        print(f"  {found.missing} answers are not stored")
+    name = f"fleet.{kind}-{found.agents}"
+    goal = 2.0 if real and found.agents == 1000 else 6.0 if not real and found.agents == 10_000 else None
+    figure(f"{name}.stored", found.stored_s, unit="s", goal=goal, note="published to all stored, stream and console")
+    if real:
+        return
+    floor_s = statistics.median(found.floor)
+    figure(
+        name, found.stored_s / floor_s, against="bare nats-py echo clients", goal=3.0, note="published to all stored"
+    )
+    least_s = floor_s + cryptography_s() * found.agents / (os.cpu_count() or 1)
+    figure(
+        f"{name}.least",
+        found.stored_s / least_s,
+        against="bare echo and the bare cryptography",
+        note="published to all stored",
+    )
+
+
+class Stopwatch(Unmoved):
+    """When an action was published, and when each agent's answer was there."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda line: print(f"  {line}", file=sys.stderr))
+        self.published_s = 0.0
+        self.found_s: dict[str, float] = {}
+
+    async def publish(self, *words: Any, **more: Any) -> Any:
+        """In place of the console's: on two busy cores the console hears long after the agents that the stream has it."""
+        self.published_s = self.published_s or time.monotonic()
+        return await PUBLISH(*words, **more)
+
+    def outcome(
+        self,
+        agent: str,
+        name: str,  # noqa: ARG002 - the audience's
+        state: Shown,
+        outcome: Outcome | None,  # noqa: ARG002 - likewise
+        *,
+        unfinished: bool = False,  # noqa: ARG002 - likewise
+    ) -> None:
+        if state == "found":
+            self.found_s[agent] = time.monotonic()
+
+
+async def ask_repeatedly(home: Path, tree_folder: Path, agents: int, runs: int) -> tuple[Times, int]:
+    """Ask, once to warm up and then so many times; and how many answers are not both in the stream and in the store."""
+    module = get_module("file")
+    nested = {"paths": [str(tree_folder)], "names": ["^passwd$"], "options": {"matchall": True}}
+    operation = Operation(module="file", parameters=module.from_flags(nested))
+    times, missing, config = Times(), 0, load_console(home)
+    async with contextlib.AsyncExitStack() as stack:
+        with contextlib.redirect_stderr(None):  # that the link is in plain text
+            console = await stack.enter_async_context(Investigator(home))
+            broker = await stack.enter_async_context(console_link(config))
+        store = await stack.enter_async_context(Store(config.store))
+        for number in range(runs + 1):
+            asked_s, watch = time.monotonic(), Stopwatch()
+            setattr(following, "publish", watch.publish)  # noqa: B010 - mypy need not follow
+            investigation = console.run(
+                name=f"bench {number}", target="all", operations=[operation], life=timedelta(seconds=120)
+            )
+            summary = await investigation.follow(watch, asyncio.Event())
+            action = investigation.action.id
+            in_stream = await stored(broker, action, agents)  # what was heard live may not be on the broker's disk yet
+            ended_s = time.monotonic()
+            if summary.states != {"found": agents}:
+                print(f"  run {number}: {summary.states} instead of {agents} found", file=sys.stderr)
+            in_store = len({agent for agent, _ in await store.answers(action)})
+            missing += agents - min(in_stream, in_store, len(watch.found_s))
+            if number:  # the first one warms caches
+                times.asked.append(watch.published_s - asked_s)
+                times.first.append(min(watch.found_s.values(), default=ended_s) - watch.published_s)
+                times.last.append(max(watch.found_s.values(), default=ended_s) - watch.published_s)
+                times.stored.append(ended_s - watch.published_s)
+                times.published[action] = watch.published_s
+            await asyncio.sleep(0.5)
+    return times, missing
+
+
+async def stored(broker: Broker, action: str, agents: int) -> int:
+    """How many agents' answers the stream has, once it has all of them, or after a while."""
+    give_up_s = time.monotonic() + STORED_WITHIN_S
+    while True:
+        found = len((await stream_state(broker, RESULTS, subjects_filter=results_of(action))).subjects)
+        if found >= agents or time.monotonic() > give_up_s:
+            return found
+        await asyncio.sleep(0.02)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -64,7 +64,7 @@ GOAL_S = 15.0
 class Answers:
     """In place of workers."""
 
-    async def run(self, module: str, parameters: Any, *, deadline_s: float, take: Any = None) -> Ran:  # noqa: ARG002
+    async def run(self, module: str, parameters: Any, *, deadline_s: float, **_: Any) -> Ran:  # noqa: ARG002
         return Ran(state="done", code="", result=Result(success=True, foundanything=True, elements=["x" * 100]))
 
 

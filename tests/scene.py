@@ -32,7 +32,9 @@ class FakeRunner:
     ran: list[tuple[str, Any]] = field(default_factory=list)
     deadlines_s: list[float] = field(default_factory=list)
 
-    async def run(self, module: str, parameters: Any, *, deadline_s: float, take: Any = None) -> Ran:
+    async def run(
+        self, module: str, parameters: Any, *, deadline_s: float, take: Any = None, limits: Any = None
+    ) -> Ran:
         self.ran.append((module, parameters))
         self.deadlines_s.append(deadline_s)
         if module not in self.ends:

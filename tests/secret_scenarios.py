@@ -261,6 +261,15 @@ def timedrift(folder: Path) -> Iterator[Scenario]:
 
 
 @contextlib.contextmanager
+def status(folder: Path) -> Iterator[Scenario]:
+    """The agent's name, and a text of its log."""
+    from status_report import NAME as AGENT
+    from status_report import Telling
+
+    yield Scenario(asked=({},), named=(AGENT,), module=Telling())
+
+
+@contextlib.contextmanager
 def _answering(reply: Callable[[bytes], bytes]) -> Iterator[int]:
     """A UDP port on loopback that answers whatever comes."""
     import socket
@@ -294,6 +303,7 @@ SCENARIOS: Final[dict[str, Planting]] = {
     "process": process,
     "scribe": scribe,
     "sshkey": sshkey,
+    "status": status,
     "timedrift": timedrift,
     "user": user,
     "yara": yara,

@@ -1,23 +1,28 @@
-"""Build the zipapp: pip gathers, shiv packs, and our bootstrap takes the place of shiv's. Settings: shiv.toml.
+"""Build the zipapp: pip gathers the wheels, shiv packs them, and our bootstrap takes the place of shiv's.
 
-Run by `make zipapp` with the Python that the file shall be for:
+    .venv/bin/python tools/zipapp.py [--platform NAME] [--pythons "3.11 3.12"] [--agent-only] [--output FILE]
 
-    .venv/bin/python tools/zipapp.py [--output FILE]
+It is `make zipapp`; the settings are in shiv.toml. The Python that runs it need not be one that the file is for, and the
+bytes do not depend on it.
 """
 
 from __future__ import annotations
 
 import argparse
-import py_compile
 import shutil
-import subprocess
 import sys
 import tempfile
 import tomllib
-import zipfile
-from hashlib import sha256
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from zipapp_pack import Contents, bootstrap_files, divide, exchange_bootstrap, run_shiv
+from zipapp_target import PLATFORMS, VERSIONS, Target
+from zipapp_wheels import Wheelhouse, files_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
@@ -32,112 +37,96 @@ def main() -> None:
     """Build, and say what came out."""
     settings = tomllib.loads((ROOT / "shiv.toml").read_text())
     options: dict[str, Any] = settings["shiv"]
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--output", type=Path, default=ROOT / options.pop("output-file"))
-    output: Path = parser.parse_args().output.absolute()
+    contents: dict[str, Any] = settings["contents"]
+    arguments = _arguments()
+    if arguments.agent_only:
+        options["entry-point"] = settings["agent-only"]["entry-point"]
+        contents["without"] += settings["agent-only"]["without"]
+        contents["leave-out"] += settings["agent-only"]["leave-out"]
+        contents["keep"] = settings["agent-only"]["keep"]
+    targets = [Target(version, PLATFORMS[arguments.platform]) for version in arguments.pythons]
+    output: Path = arguments.output or ROOT / "dist" / _file_name(arguments.platform, agent_only=arguments.agent_only)
     with tempfile.TemporaryDirectory(prefix="investigator-zipapp-") as scratch:
-        packages, packed = Path(scratch, "site-packages"), Path(scratch, "shiv.pyz")
-        gather(packages, settings["contents"], Path(scratch))
-        run_shiv(packages, packed, options)
-        finished = Path(scratch, "finished.pyz")
-        exchange_bootstrap(packed, finished, ROOT / settings["contents"]["bootstrap"], options)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        beside = output.with_name(f".{output.name}.new")
-        shutil.copyfile(finished, beside)
-        beside.chmod(0o755)
-        beside.replace(output)
-    tag, flags, platform = running_python()
-    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, for {tag}{flags} on {platform}")
+        folders = divide(gather(targets, contents, Path(scratch)))
+        packed, finished = Path(scratch, "shiv.pyz"), Path(scratch, "finished.pyz")
+        run_shiv(folders, Path(scratch, "tree"), packed, options)
+        built_for = (tuple(target.cache_tag for target in targets), arguments.platform)
+        bootstrap = bootstrap_files(ROOT / contents["bootstrap"], folders, options["entry-point"], built_for)
+        exchange_bootstrap(packed, finished, folders, bootstrap)
+        place(finished, output.absolute())
+    print(
+        f"{output}: {output.stat().st_size / 1e6:.1f} MB, for CPython {', '.join(arguments.pythons)} on {arguments.platform}"
+    )
 
 
-def gather(packages: Path, contents: dict[str, Any], scratch: Path) -> None:
-    """Install the pinned requirements and the project, and remove what pip wrote for itself."""
-    source = scratch / "source"
+def _arguments() -> argparse.Namespace:
+    own = running_python()[2]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--platform", choices=sorted(PLATFORMS), default=own if own in PLATFORMS else None)
+    parser.add_argument("--pythons", metavar="VERSIONS", default=" ".join(VERSIONS), help="such as '3.11 3.12'")
+    parser.add_argument("--agent-only", action="store_true", help="no broker, no console")
+    parser.add_argument("--output", type=Path, metavar="FILE")
+    arguments = parser.parse_args()
+    if arguments.platform is None:
+        parser.error(f"there are no wheels for this platform ({own}); --platform names another")
+    arguments.pythons = sorted(
+        {*arguments.pythons.split()}, key=lambda version: [int(part) for part in version.split(".")]
+    )
+    unknown = {*arguments.pythons} - {*VERSIONS}
+    if unknown or not arguments.pythons:
+        parser.error(f"--pythons: {', '.join(sorted(unknown)) or 'none'}: choose from {', '.join(VERSIONS)}")
+    return arguments
+
+
+def _file_name(platform: str, *, agent_only: bool) -> str:
+    """`investigator.pyz` is for the platform that it was built on; the others carry theirs in their names."""
+    elsewhere = platform != running_python()[2]
+    return "-".join(["investigator", *["agent"] * agent_only, *[platform] * elsewhere]) + ".pyz"
+
+
+def gather(targets: Sequence[Target], settings: dict[str, Any], scratch: Path) -> dict[str, Contents]:
+    """What each target's `site-packages` holds, by cache tag: the pinned requirements and the project, less what is left out."""
+    pins = (ROOT / settings["requirements"]).read_text()
+    house = Wheelhouse(scratch / "wheels", pins, build=settings["build"], without=settings["without"])
+    project = house.add_project(copy_of_project(scratch / "source"))
+    read: dict[Path, Contents] = {}
+    gathered = {}
+    for target in targets:
+        installed: Contents = {}
+        for wheel in (project, *house.wheels(target)):
+            if wheel not in read:
+                read[wheel] = {path: (data, mode) for path, data, mode in files_of(wheel)}
+            if twice := [path for path in read[wheel] if path in installed]:
+                sys.exit(f"{wheel.name}: {twice[0]} is another package's too")
+            installed |= read[wheel]
+        if hooks := [path for path in installed if path.endswith(".pth")]:
+            sys.exit(f"{', '.join(hooks)}: our bootstrap runs no .pth files")
+        gathered[target.cache_tag] = {path: file for path, file in installed.items() if not _left_out(path, settings)}
+    return gathered
+
+
+def _left_out(path: str, settings: dict[str, Any]) -> bool:
+    return path not in settings.get("keep", ()) and any(fnmatchcase(path, each) for each in settings["leave-out"])
+
+
+def copy_of_project(source: Path) -> Path:
+    """The project without what building and running left in it."""
     for name in PROJECT:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copyfile(ROOT / name, source / name)
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--no-compile"]
-    pip += ["--no-build-isolation", "--target", str(packages)]
-    subprocess.run([*pip, "--require-hashes", "-r", str(ROOT / contents["requirements"])], check=True)
-    subprocess.run([*pip, "--no-deps", str(source)], check=True)
-    for pattern in contents["leave-out"]:
-        for path in packages.glob(pattern):
-            path.unlink()
-    for script in (packages / "bin").iterdir():  # their first line names the builder's Python; nats-server is no script
-        if script.read_bytes()[:2] == b"#!":
-            script.unlink()
-    if hooks := [path.name for path in packages.glob("*.pth")]:
-        sys.exit(f"{', '.join(hooks)}: our bootstrap runs no .pth files")
+    return source
 
 
-def run_shiv(packages: Path, packed: Path, options: dict[str, Any]) -> None:
-    """Have shiv pack the folder, with shiv.toml's options; uncompressed, since it is packed once more."""
-    command = [sys.executable, "-m", "shiv", "--site-packages", str(packages), "--output-file", str(packed)]
-    for name, value in options.items():
-        if value is not False:
-            command += [f"--{name}"] if value is True else [f"--{name}", str(value)]
-    subprocess.run([*command, "--uncompressed"], check=True)
-
-
-def exchange_bootstrap(packed: Path, finished: Path, bootstrap: Path, options: dict[str, Any]) -> None:
-    """Copy shiv's archive, compressed, with our bootstrap and the list of the files that it is to unpack."""
-    files: list[tuple[str, int, int]] = []
-    whole = sha256()
-    with packed.open("rb") as raw, zipfile.ZipFile(packed) as old, finished.open("wb") as out:
-        out.write(raw.readline())
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
-            for entry in sorted(old.infolist(), key=lambda entry: entry.filename):
-                if not entry.filename.startswith("site-packages/"):
-                    continue
-                data = old.read(entry)
-                mode = 0o755 if entry.external_attr >> 16 & 0o100 else 0o644
-                whole.update(f"{sha256(data).hexdigest()} {len(data)} {mode:o} {entry.filename}\n".encode())
-                files.append((entry.filename, len(data), mode))
-                put(new, entry.filename, data, entry.date_time, mode)
-            date = old.getinfo("environment.json").date_time
-            put(new, "environment.json", old.read("environment.json"), date)
-            name = whole.hexdigest()[:32]
-            for path, source in bootstrap_sources(bootstrap, name, files, options["entry-point"]).items():
-                put(new, path, source.encode(), date)
-                if path not in ("__main__.py", "_bootstrap/__init__.py"):  # these two are for every Python
-                    put(new, f"{path}c", compiled(source, path), date)
-
-
-def bootstrap_sources(
-    bootstrap: Path, name: str, files: list[tuple[str, int, int]], entry_point: str
-) -> dict[str, str]:
-    """The bootstrap's sources by their path in the archive, the two written ones included."""
-    sources = {f"_bootstrap/{path.name}": path.read_text() for path in sorted(bootstrap.glob("*.py"))}
-    sources["__main__.py"] = sources.pop("_bootstrap/zipapp_main.py")
-    sources["_bootstrap/built_for.py"] = f"BUILT_FOR = {running_python()!r}\n"
-    listed = "".join(f"    {file!r},\n" for file in files)
-    sources["_bootstrap/built.py"] = f"NAME = {name!r}\nENTRY_POINT = {entry_point!r}\nFILES = (\n{listed})\n"
-    return sources
-
-
-def compiled(source: str, path: str) -> bytes:
-    """The byte code, not checked against the source at the start: both come from this one archive."""
-    with tempfile.TemporaryDirectory() as scratch:
-        text, code = Path(scratch, "source.py"), Path(scratch, "source.pyc")
-        text.write_text(source)
-        py_compile.compile(
-            str(text), str(code), path, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
-        )
-        return code.read_bytes()
-
-
-def put(
-    archive: zipfile.ZipFile, path: str, data: bytes, date: tuple[int, int, int, int, int, int], mode: int = 0o644
-) -> None:
-    """Add a file whose entry depends on nothing but the arguments."""
-    entry = zipfile.ZipInfo(path, date)
-    entry.compress_type = zipfile.ZIP_DEFLATED
-    entry.create_system = 3  # Unix: the mode counts
-    entry.external_attr = (0o100000 | mode) << 16
-    archive.writestr(entry, data)
+def place(finished: Path, output: Path) -> None:
+    """Put it where it belongs in one step, so that nobody starts half a file."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    beside = output.with_name(f".{output.name}.new")
+    shutil.copyfile(finished, beside)
+    beside.chmod(0o755)
+    beside.replace(output)
 
 
 if __name__ == "__main__":

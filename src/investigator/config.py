@@ -15,6 +15,7 @@ import msgspec
 
 from investigator.broker.tls import ClientTls
 from investigator.errors import BadInput, DeploymentError
+from investigator.logs import LogSettings
 
 CONSOLE_FILE: Final = "console.toml"
 AGENT_FILE: Final = "agent.toml"
@@ -49,6 +50,15 @@ class Signing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     gpg_home: Path | None = None
 
 
+class Metrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[metrics] of agent.toml, broker.toml and gateway.toml: who may scrape, if anybody."""
+
+    listen: str = ""
+    """`127.0.0.1:9464`: GET /metrics is answered there, in Prometheus' text format. Empty: nothing listens."""
+    beyond_loopback: bool = False
+    """Whether `listen` may be an address that other hosts reach; what is told there is told to whoever asks."""
+
+
 class ConsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """console.toml."""
 
@@ -65,6 +75,7 @@ class ConsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Whom this console asks and believes: agents with a proof, all, or those that an investigator approved one by one."""
     targets: dict[str, str] = {}
     """Macros: `-t NAME` stands for its condition."""
+    log: LogSettings = LogSettings()
 
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -94,6 +105,12 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     module_timeout_s: Positive = 300.0
     module_memory_bytes: Annotated[int, msgspec.Meta(ge=64 << 20)] = 1 << 30
     module_result_bytes: Annotated[int, msgspec.Meta(ge=1 << 20)] = 24 << 20
+    module_cpu_percent: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 100
+    """Of one processor, of each operation; what is beyond waits."""
+    module_open_files: Annotated[int, msgspec.Meta(ge=16)] = 1024
+    module_processes: Annotated[int, msgspec.Meta(ge=1)] = 64
+    module_cgroup: str = "auto"
+    """`auto`: operations get cgroups where this agent has a part of the tree to itself; `off`; or a folder for them."""
     module_niceness: Annotated[int, msgspec.Meta(ge=0, le=19)] = 19
     """19 never delays what the host is there for, and makes an operation slow on a host that is busy all the time."""
     extraprivacymode: bool = False
@@ -106,6 +123,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """None of them runs, whatever `modules` says; as MIG calls it."""
     alerts_per_minute: Annotated[int, msgspec.Meta(ge=1, le=6000)] = 60
     """How many letters of alerts each of them may send, on average; one holds up to hundreds of alerts."""
+    log: LogSettings = LogSettings()
+    metrics: Metrics = Metrics()
 
 
 class EnrolmentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -137,6 +156,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     requests_at_a_time: Annotated[int, msgspec.Meta(ge=1, le=200)] = 32
     request_life_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 3600.0
     """How long one request is answered at most."""
+    log: LogSettings = LogSettings()
+    metrics: Metrics = Metrics()
 
 
 class BrokerTls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -180,6 +201,8 @@ class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Without it the broker speaks plain text, which agents and consoles take on loopback only."""
     cluster: Cluster | None = None
     """In place of the embedded broker."""
+    log: LogSettings = LogSettings()
+    metrics: Metrics = Metrics()
 
 
 T = TypeVar("T")

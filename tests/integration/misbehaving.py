@@ -1,6 +1,7 @@
 """A module that does what no module should, one way for each value of `how`; loaded by the fork server under test."""
 
 import ctypes
+import mmap
 import os
 import random
 import resource
@@ -63,6 +64,34 @@ class Misbehaving:
                 "privileges": "NoNewPrivs:\t1" in Path("/proc/self/status").read_text(),
             },
         )
+
+    def spin(self, parameters, context):
+        """Use a processor for `count` milliseconds of real time; with a `path`, so does a child of its own session."""
+        ends_s = time.monotonic() + parameters.count / 1000
+        child = os.fork() if parameters.path else -1
+        if child == 0:
+            os.setsid()
+        while time.monotonic() < ends_s:
+            pass
+        if child == 0:
+            os._exit(0)
+        if child > 0:
+            Path(parameters.path).write_text(f"{child}\n")
+            os.waitpid(child, 0)
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return Result(success=True, elements={"used_s": sum(one.ru_utime + one.ru_stime for one in used)})
+
+    def open_too_many(self, parameters, context):
+        return [open("/dev/null") for _ in range(parameters.count)]
+
+    def share_memory(self, parameters, context):
+        """Anonymous memory that processes share, which no limit of a process counts."""
+        shared = mmap.mmap(-1, parameters.count)
+        for place in range(0, parameters.count, 4096):
+            shared[place] = 1
+
+    def write_too_much(self, parameters, context):
+        Path(parameters.path).write_bytes(bytes(parameters.count))
 
     def hand_over(self, parameters, context):
         """Hand over `count` times, and keep what nobody takes."""

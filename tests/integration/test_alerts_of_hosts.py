@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -154,6 +155,20 @@ def test_followed_alerts_are_shown_as_they_come(scene: Deployment, watched: Path
     assert f"web-1  fswatch: {watched}/passwd" in line
     following.signal(signal.SIGINT)
     assert following.wait() == 130
+
+
+def test_followed_alerts_go_on_when_the_broker_lost_its_store(scene: Deployment, watched: Path) -> None:
+    broker = scene.broker()
+    scene.agent("web-1")
+    following = scene.start("alerts", "--follow")
+    following.until("a baseline was taken")
+    (watched / "passwd").write_text("two")
+    following.until("signature changed")
+    broker.end()
+    shutil.rmtree(scene.home / "broker" / "store")
+    scene.broker()
+    (watched / "new").write_text("")  # the first of a new stream
+    following.until("new path")
 
 
 def test_a_module_that_does_not_run_says_so_everywhere(scene: Deployment) -> None:

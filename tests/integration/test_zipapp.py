@@ -14,9 +14,10 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from zipapps import OWN, can_unshare, pythons, run, whole
 
 from investigator import __version__
 
@@ -26,16 +27,12 @@ if TYPE_CHECKING:
 if sys.platform == "win32":
     pytest.skip("the zipapp's folders are checked by mode and owner", allow_module_level=True)
 
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.timeout(400)  # a build that all wait for, on a busy machine
 NOBODY = 65534
 AS_ROOT = os.geteuid() == 0
 USER = NOBODY if AS_ROOT else os.geteuid()
 ANSWER = f"investigator {__version__}\n"
 VERSION_NAME_LENGTH = 32
-
-
-def run(command: Sequence[str | Path], **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=110, **options)
 
 
 def same_python_for_anybody() -> str | None:
@@ -51,14 +48,6 @@ def same_python_for_anybody() -> str | None:
     return None
 
 
-def can_unshare() -> bool:
-    command = ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/var/lib"]
-    try:
-        return AS_ROOT and run(command).returncode == 0
-    except FileNotFoundError:
-        return False
-
-
 PYTHON = same_python_for_anybody()
 needs_python = pytest.mark.skipif(PYTHON is None, reason="the other user may not run any Python of this version")
 needs_namespace = pytest.mark.skipif(not can_unshare(), reason="not root, or root may not mount in a namespace")
@@ -66,16 +55,7 @@ needs_namespace = pytest.mark.skipif(not can_unshare(), reason="not root, or roo
 
 @pytest.fixture(scope="session")
 def zipapp(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_TESTRUNUID" in os.environ else base
-    built = shared / "investigator.pyz"
-    with open(shared / "zipapp.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not built.exists():
-            command: list[str | Path] = [sys.executable, ROOT / "tools/zipapp.py", "--output", built]
-            done = run(command)
-            assert done.returncode == 0, done.stdout + done.stderr
-    return built
+    return whole(tmp_path_factory)
 
 
 class Host:
@@ -374,16 +354,18 @@ def test_broker_agents_and_their_workers_run_from_the_one_file(host: Host) -> No
     assert "/etc/passwd" in done.stdout
 
 
-def other_pythons() -> list[str]:
-    own = f"3.{sys.version_info[1]}"
+def foreign_pythons() -> list[str]:
     found = [*Path.home().glob(".pyenv/versions/*/bin/python"), *Path("/usr/bin").glob("python3.[0-9]*[0-9]")]
-    return sorted(str(path) for path in found if f"/{own}." not in str(path) and not str(path).endswith(own))
+    served = [*pythons(), *(f"{version}." for version in pythons())]
+    return sorted(
+        str(path) for path in found if not any(f"/{one}" in str(path) or str(path).endswith(one) for one in served)
+    )
 
 
-@pytest.mark.parametrize("python", other_pythons() or [pytest.param("", marks=pytest.mark.skip("there is no other"))])
-def test_another_python_is_told_which_one_is_needed(zipapp: Path, python: str) -> None:
+@pytest.mark.parametrize("python", foreign_pythons() or [pytest.param("", marks=pytest.mark.skip("there is no other"))])
+def test_another_python_is_told_which_ones_would_do(zipapp: Path, python: str) -> None:
     done = run([python, zipapp], env={})
-    assert_refused(done, f"needs CPython 3.{sys.version_info[1]}", python, "start it with python3.")
+    assert_refused(done, "needs CPython 3.", OWN, python, "start it with python3.")
 
 
 # --- root -----------------------------------------------------------------------------------------------------------

@@ -41,7 +41,10 @@ def prepare() -> str:
     archive_path = os.path.abspath(getattr(__spec__.loader, "archive"))  # noqa: B009 - a zipimporter's attribute
     uid = os.geteuid() if sys.platform != "win32" else -1
     place = folders.open_place(uid, os.environ)
-    packages = unpack.unpacked(unpack.Archive(archive_path, built.NAME, built.FILES), place, uid)
+    name, parts = built.VERSIONS[sys.implementation.cache_tag]
+    get_data = getattr(__spec__.loader, "get_data")  # noqa: B009 - likewise
+    files = [file for part in parts for file in unpack.listed(part, get_data(f"_bootstrap{os.sep}{part}.list"))]
+    packages = unpack.unpacked(unpack.Archive(archive_path, name, files), place, uid)
     sys.path[:] = [packages, *(path for path in sys.path if os.path.abspath(path) != archive_path)]
     entry_point: str = built.ENTRY_POINT
     return entry_point

@@ -38,11 +38,23 @@ _held: list[int] = []
 
 
 class Archive(NamedTuple):
-    """The zipapp: its path, the hash that names its contents, and its files as (path, bytes, mode)."""
+    """The zipapp: its path, the hash that names what it has for this Python, and the files of that.
+
+    A file is (path in the archive, path to unpack to, bytes, mode).
+    """
 
     path: str
     name: str
-    files: tuple[tuple[str, int, int], ...]
+    files: list[tuple[str, str, int, int]]
+
+
+def listed(part: str, lines: bytes) -> list[tuple[str, str, int, int]]:
+    """The files of one of the archive's folders, from its list: a line `MODE SIZE PATH` for each."""
+    files = []
+    for line in lines.decode().splitlines():
+        mode, size, path = line.split(" ", 2)
+        files.append((f"{part}/{path}", f"{PACKAGES}/{path}", int(size), int(mode, 8)))
+    return files
 
 
 def unpacked(archive: Archive, place: str, uid: int) -> str:
@@ -74,7 +86,7 @@ def is_whole(archive: Archive, folder: str, uid: int) -> bool:
     """
     try:
         folders.check_own(folder, uid)
-        for path, size, _ in archive.files:
+        for _, path, size, _ in archive.files:
             found = os.lstat(f"{folder}/{path}")
             if found.st_size != size or not stat.S_ISREG(found.st_mode) or (found.st_uid != uid and uid >= 0):
                 return False
@@ -167,8 +179,8 @@ def extract(archive: Archive, into: str) -> str:
     whole = sha256()
     try:
         with zipfile.ZipFile(archive.path) as packed:
-            for path, size, mode in archive.files:
-                data = packed.read(path)
+            for packed_path, path, size, mode in archive.files:
+                data = packed.read(packed_path)
                 whole.update(f"{sha256(data).hexdigest()} {size} {mode:o} {path}\n".encode())
                 write_file(os.path.join(into, path), data, mode)
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError) as error:
@@ -231,5 +243,5 @@ def cannot_unpack(place: str, error: OSError, archive: Archive | None = None) ->
     """The line for what the file system said."""
     reason = error.strerror or str(error)
     if archive and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        reason += f" ({sum(size for _, size, _ in archive.files) / 1e6:,.0f} MB are needed)"
+        reason += f" ({sum(size for _, _, size, _ in archive.files) / 1e6:,.0f} MB are needed)"
     return f"cannot unpack into {place}: {reason}"

@@ -19,8 +19,11 @@ import msgspec
 
 from investigator.agent.answers import MAX_REASON_CHARACTERS, Answers, forget_oldest
 from investigator.agent.audit_file import NotRecorded
+from investigator.agent.counts import Counts
 from investigator.agent.runner import Ran
 from investigator.errors import BadInput, DeploymentError, Refused
+from investigator.logs import about
+from investigator.modules import MODULES
 from investigator.protocol import kinds
 from investigator.protocol.action import is_action_id
 from investigator.protocol.admission import Admitted, Host, Refusal, admit
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from investigator.agent.audit import Kind
     from investigator.agent.state import AgentState
     from investigator.agent.trust import Trust
+    from investigator.protocol.action import AskedLimits
 
 _DONE: Final = "done"
 """In place of a subject: what was taken once and has no more to say, whatever it comes on."""
@@ -49,9 +53,17 @@ class Runs(Protocol):
     """Whatever runs one operation: `agent.runner.Runner`, or a simulation's."""
 
     async def run(
-        self, module: str, parameters: Any, *, deadline_s: float, take: Callable[[bytes], None] | None = None
+        self,
+        module: str,
+        parameters: Any,
+        *,
+        deadline_s: float,
+        take: Callable[[bytes], None] | None = None,
+        limits: AskedLimits | None = None,
     ) -> Ran:
         """The operation's end, as a value; `deadline_s` is on `time.monotonic()`'s scale.
+
+        `limits` are the action's: they lower the host's own, and never raise one.
 
         Findings may go to `take` before, each time as JSON; what that raises ends the operation, and is raised.
         """
@@ -95,6 +107,7 @@ class Actions:
         module_timeout_s: float,
         posted: Callable[[], None],
         destroyed: Callable[[], None] = lambda: None,
+        counts: Counts | None = None,
     ) -> None:
         """`row` gives the facts that targets are judged on; `posted` is called when the outbox has something new.
 
@@ -102,6 +115,7 @@ class Actions:
         """
         self.trust = trust
         self.counted_refusals = 0
+        self.counts = counts or Counts()
         self._state = state
         self._runner = runner
         self._row = row
@@ -112,6 +126,11 @@ class Actions:
         self._closed = False
         self._tell_destroyed = destroyed
         self._judged: OrderedDict[bytes, str] = OrderedDict()
+
+    @property
+    def running(self) -> int:
+        """How many actions run."""
+        return len(self._running)
 
     def heard(self, subject: str, raw: bytes, *, live: bool) -> bool:
         """Judge what came on a subject; run it, or answer why not. `live` is false for what was fetched from the stream.
@@ -133,6 +152,7 @@ class Actions:
         admitted_on = self._judged.get(mark)
         if admitted_on is not None and (not live or admitted_on not in ("", subject)):
             return True
+        self.counts.heard += 1
         self._judged.setdefault(mark, "")
         forget_oldest(self._judged)
         try:
@@ -153,6 +173,13 @@ class Actions:
             case kinds.REVOCATION:
                 return self._judge_revocation(raw, action_id)
         verdict = admit(raw, self._host(), action_id=action_id, now_s=time.time())
+        if verdict.signers:  # what nobody signed is told elsewhere, and only so often
+            _log.info(
+                "action %s received on %s",
+                action_id,
+                subject,
+                extra=about("received", action=action_id, digest=verdict.digest, subject=subject, live=live),
+            )
         if isinstance(verdict, Admitted):
             self._admitted(verdict)
             return subject
@@ -247,12 +274,24 @@ class Actions:
             cancelled = self._cancelled_before(admitted)
         except DeploymentError as error:
             code = "audit" if isinstance(error, NotRecorded) else "ledger"
-            _log.error("action %s not run: %s", action.id, error)
+            _log.error(
+                "action %s not run: %s",
+                action.id,
+                error,
+                extra=about("not-run", action=action.id, digest=admitted.digest, code=code),
+            )
             self._state.audit.ended(action.id, admitted.digest, "failed", code)
             outcome = answers.outcome("failed", code=code, reason=str(error))
             answers.post(outcome, action.id, admitted.digest, action.sealto)
             return
-        _log.info("action %s %r admitted, signed by %s", action.id, action.name, ", ".join(admitted.signers))
+        self.counts.admit()
+        _log.info(
+            "action %s %r admitted, signed by %s",
+            action.id,
+            action.name,
+            ", ".join(admitted.signers),
+            extra=about("admitted", action=action.id, digest=admitted.digest, signers=admitted.signers),
+        )
         running = _Run(admitted, time.time(), pieces=[0] * len(action.operations))
         if cancelled is not None:
             self._ended(running, cancelled)
@@ -264,11 +303,12 @@ class Actions:
     def _cancelled_before(self, admitted: Admitted) -> Outcome | None:
         """What is answered for an action that was cancelled before it came."""
         kept = self._state.cancels.of(admitted.digest)
+        if not kept:
+            return None
         host, now_s = self._host(), time.time()
         verdicts = [judge_cancel(raw, host, action_id=admitted.action.id, now_s=now_s) for raw in kept]
         outcome = self._cancelled(admitted, [one for one in verdicts if isinstance(one, Cancellation)])
-        if kept:
-            self._state.cancels.forget(admitted.digest)
+        self._state.cancels.forget(admitted.digest)
         return outcome
 
     def _cancelled(self, admitted: Admitted, cancels: Sequence[Cancellation]) -> Outcome | None:
@@ -316,15 +356,26 @@ class Actions:
         routine = refusal.code == "not-targeted" and not subject.startswith("mig.action.agent.")
         if routine or (refusal.code == "replayed" and not live):
             # subjects only route: an agent outside the target was not asked, and one that ran it has answered
-            _log.debug("action %s passed over: %s", action_id, refusal.reason)
+            self.counts.passed_over += 1
+            _log.debug(
+                "action %s passed over: %s", action_id, refusal.reason, extra=about("passed-over", action=action_id)
+            )
             return
         if not self.answers.may_refuse(refusal, action_id):
             self.counted_refusals += 1
+            self.counts.refused["unanswered"] += 1
             self._state.audit.skip()
             return
+        self.counts.refused[refusal.code] += 1
         self._state.audit.refused(refusal, action_id, kind=kind)
         reason = one_line(refusal.reason, at_most=MAX_REASON_CHARACTERS)
-        _log.warning("action %s refused: %s: %s", action_id, refusal.code, reason)
+        _log.warning(
+            "action %s refused: %s: %s",
+            action_id,
+            refusal.code,
+            reason,
+            extra=about("refused", action=action_id, digest=refusal.digest, code=refusal.code),
+        )
         envelope = hashlib.sha256(raw).hexdigest()
         outcome = self.answers.outcome("refused", code=refusal.code, reason=reason, envelope=envelope)
         # `sealto` of bytes that no trusted key signed is never used
@@ -359,7 +410,21 @@ class Actions:
 
     def _ended(self, running: _Run, outcome: Outcome) -> None:
         action = running.admitted.action
-        _log.info("action %s ended: %s%s", action.id, outcome.state, f" ({outcome.code})" if outcome.code else "")
+        self.counts.ended[outcome.state] += 1
+        _log.info(
+            "action %s ended: %s%s",
+            action.id,
+            outcome.state,
+            f" ({outcome.code})" if outcome.code else "",
+            extra=about(
+                "ended",
+                action=action.id,
+                digest=running.admitted.digest,
+                state=outcome.state,
+                code=outcome.code,
+                took_s=round(time.time() - running.started_s, 3),
+            ),
+        )
         if any(running.pieces):
             outcome = msgspec.structs.replace(outcome, pieces=running.pieces)
         self._finish(outcome, action.id, running.admitted.digest, action.sealto)
@@ -372,8 +437,39 @@ class Actions:
         action = running.admitted.action
         left_s = min(action.expireafter.timestamp() - time.time(), self._module_timeout_s)
         deadline_s = time.monotonic() + max(left_s, 0.0)
-        runs = (self._run_one(running, number, deadline_s) for number in range(len(action.operations)))
+        runs = (self._run_counted(running, number, deadline_s) for number in range(len(action.operations)))
         return await asyncio.gather(*runs)
+
+    async def _run_counted(self, running: _Run, number: int, deadline_s: float) -> Ran:
+        """Run one operation; its start and its end are logged by its number, and counted."""
+        admitted, began_s = running.admitted, time.monotonic()
+        module = admitted.action.operations[number].module
+        on: dict[str, Any] = {
+            "action": admitted.action.id,
+            "digest": admitted.digest,
+            "operation": number,
+            "module": module,
+        }
+        _log.info(
+            "action %s: operation %d (%s) started", admitted.action.id, number, module, extra=about("started", **on)
+        )
+        code = "stopped"
+        try:
+            ran = await self._run_one(running, number, deadline_s)
+            code = ran.code
+        finally:
+            took_s = time.monotonic() - began_s
+            self.counts.operation(module if module in MODULES else "unknown", code, took_s)
+            _log.info(
+                "action %s: operation %d (%s) %s after %.3f s",
+                admitted.action.id,
+                number,
+                module,
+                code or "done",
+                took_s,
+                extra=about("operation-ended", **on, code=code or "done", took_s=round(took_s, 3)),
+            )
+        return ran
 
     async def _run_one(self, running: _Run, number: int, deadline_s: float) -> Ran:
         operation = running.admitted.action.operations[number]
@@ -388,6 +484,7 @@ class Actions:
                 parameters,
                 deadline_s=deadline_s,
                 take=lambda elements: self._take(running, number, elements),
+                limits=operation.limits,
             )
         except _NotTaken as error:
             return Ran(state="failed", code=error.code, result=Result.failed(str(error)))

@@ -48,6 +48,10 @@ class AlertBox:
         self._full_until_s: dict[str, float] = {}
         self.per_minute = AT_ONCE
 
+    def waiting(self) -> tuple[int, int]:
+        """How many letters wait, and their bytes; raises `NotStored`."""
+        return self._outbox.waiting()
+
     def clear(self) -> None:
         """Forget what was told and is not delivered; raises `DeploymentError`."""
         self._outbox.clear()

@@ -13,6 +13,7 @@ import msgspec
 from investigator.agent.database import NotStored
 from investigator.agent.outbox import SMALL_BYTES
 from investigator.errors import BadInput, DeploymentError
+from investigator.logs import about
 from investigator.protocol.answer import pack
 from investigator.protocol.codec import one_line
 from investigator.protocol.piece import Piece
@@ -98,6 +99,11 @@ class Answers:
         except (BadInput, DeploymentError) as error:
             self._post_smaller(outcome, error, action=action, digest=digest, sealto=sealto, ends=ends)
         else:
+            _log.info(
+                "action %s: the answer is in the outbox",
+                action,
+                extra=about("answered", action=action, digest=digest, state=outcome.state),
+            )
             self._posted()
 
     def _post_smaller(

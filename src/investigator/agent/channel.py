@@ -29,7 +29,7 @@ CATALOGUE: Final = ""
 """In place of a module's name: which modules can run here, and why the others cannot. No operation can ask it."""
 REQUEST_BYTES: Final = 64 << 20
 """The largest request; an action is far smaller, but what it carries compressed may have been opened."""
-_RECORD: Final = struct.Struct("<B3xIIidQ")
+_RECORD: Final = struct.Struct("<BB2xIIidQIQ")
 
 
 class Kind(enum.IntEnum):
@@ -38,19 +38,21 @@ class Kind(enum.IntEnum):
     READY = 1
     """Fork server: everything is loaded."""
     RUN = 2
-    """Agent: start `operation`; kill it at `deadline_s`, or when it has more than `number` processes."""
+    """Agent: start `operation`; kill it at `deadline_s`, or when it has more than `number` processes; hold it to the rest."""
     KILL = 3
     """Agent: end `operation`."""
     ENDED = 4
     """Fork server: `operation` ended by itself, with the exit `status`; its peak memory was `number` bytes."""
     DEADLINE = 5
-    """Fork server: it was killed at its deadline."""
+    """Fork server: it was killed at its deadline; it had used `number` milliseconds of processor time."""
     PROCESSES = 6
     """Fork server: it was killed for its `number` processes."""
     KILLED = 7
     """Fork server: it was killed as asked."""
     NOT_STARTED = 8
     """Fork server: no process could be forked; `status` is the errno."""
+    MEMORY = 9
+    """Fork server: the kernel killed it, because its cgroup had used `number` bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +68,23 @@ class Record:
     status: int = 0
     deadline_s: float = 0.0
     number: int = 0
+    cpu_percent: int = 0
+    memory_bytes: int = 0
+    niceness: int = 0
 
     def pack(self) -> bytes:
         """Its bytes."""
-        return _RECORD.pack(self.kind, self.operation, self.left, self.status, self.deadline_s, self.number)
+        return _RECORD.pack(
+            self.kind,
+            self.niceness,
+            self.operation,
+            self.left,
+            self.status,
+            self.deadline_s,
+            self.number,
+            self.cpu_percent,
+            self.memory_bytes,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,11 +147,19 @@ def receive_record(control: socket.socket) -> tuple[Record, list[int]] | None:
     for level, kind, content in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
-    kind, operation, left, status, deadline_s, number = _RECORD.unpack(data)
+    kind, niceness, operation, left, status, deadline_s, number, cpu_percent, memory_bytes = _RECORD.unpack(data)
     for descriptor in descriptors:
         # no program that a module starts shall hold an operation's socket
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - it takes no keywords
     record = Record(
-        kind=Kind(kind), operation=operation, left=left, status=status, deadline_s=deadline_s, number=number
+        kind=Kind(kind),
+        operation=operation,
+        left=left,
+        status=status,
+        deadline_s=deadline_s,
+        number=number,
+        cpu_percent=cpu_percent,
+        memory_bytes=memory_bytes,
+        niceness=niceness,
     )
     return record, descriptors.tolist()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Final
 
+from investigator.agent.counts import Counts
 from investigator.broker.problems import MessageTooLargeError, NotPermittedError
+from investigator.logs import about
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -15,15 +18,17 @@ if TYPE_CHECKING:
     from investigator.broker.connection import Broker
 
 AT_A_TIME: Final = 16
+_log = logging.getLogger(__name__)
 
 
 class Delivery:
     """Of one agent's answers."""
 
-    def __init__(self, outbox: Outbox, answers: Answers) -> None:
+    def __init__(self, outbox: Outbox, answers: Answers, counts: Counts | None = None) -> None:
         """`answers` is told what can never be delivered, and when memory is empty again."""
         self._outbox = outbox
         self._answers = answers
+        self._counts = counts or Counts()
         self._acknowledged: set[str] = set()
         """Letters that the stream has, and a full disk does not let go of: they are not sent again."""
 
@@ -55,11 +60,13 @@ class Delivery:
             if isinstance(end, MessageTooLargeError):
                 self._answers.undeliverable(letter, end)
             elif isinstance(end, BaseException):
+                self._counts.undelivered += 1
                 if problem is None or not isinstance(end, NotPermittedError):
                     problem = end
             else:
                 self._outbox.remove(letter)
                 self._acknowledged.discard(letter.id)
+                self._tell(letter)
         if problem is not None and not isinstance(problem, NotPermittedError):
             raise problem
         return problem
@@ -68,6 +75,17 @@ class Delivery:
         if letter.id not in self._acknowledged:
             await broker.publish_acked(letter.subject, letter.payload, message_id=letter.id)
             self._acknowledged.add(letter.id)
+
+    def _tell(self, letter: Letter) -> None:
+        self._counts.delivered += 1
+        self._counts.delivered_bytes += len(letter.payload)
+        if _log.isEnabledFor(logging.INFO):
+            action = letter.subject.split(".")[2]
+            _log.info(
+                "action %s: the stream has the answer",
+                action,
+                extra=about("delivered", action=action, letter=letter.id, bytes=len(letter.payload)),
+            )
 
 
 def _in_batches(letters: Sequence[Letter]) -> Iterable[Sequence[Letter]]:

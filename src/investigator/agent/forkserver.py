@@ -21,11 +21,15 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NoReturn
 
 from investigator.agent import processes, worker
+from investigator.agent.cgroups import Cgroups
 from investigator.agent.channel import Kind, Record, receive_record, send_record
-from investigator.agent.limits import adopt_orphans, gain_no_privileges
+from investigator.agent.limits import Limits, adopt_orphans, gain_no_privileges
+from investigator.agent.rehearsal import rehearse
+from investigator.agent.throttle import Throttle
 from investigator.modules import MODULES, get_module
 from investigator.modules.interface import shape_of
 from investigator.modules.patterns.hyper import library
@@ -42,23 +46,27 @@ _LONGEST_SWEEP_PAUSE_MS: Final = 256
 
 
 def main(arguments: list[str]) -> NoReturn:
-    """Serve until the agent goes. `arguments`: the control socket's descriptor, then `name=place` of extra modules."""
+    """Serve until the agent goes.
+
+    `arguments`: the control socket's descriptor; the folder for cgroups, or nothing; `name=place` of extra modules.
+    """
     control = socket.socket(fileno=int(arguments[0]))
     control.set_inheritable(False)
-    for argument in arguments[1:]:
+    for argument in arguments[2:]:
         name, _, place = argument.partition("=")
         MODULES[name] = place
     for name in MODULES:
         with contextlib.suppress(Exception):  # a module that cannot be loaded fails when it is asked for, alone
             shape_of(get_module(name).spec.parameters)
     library()  # mapped once for all workers
+    rehearse()
     os.umask(0o077)
     adopt_orphans()
     gain_no_privileges()
     gc.collect()
     gc.disable()
     gc.freeze()  # collecting in a worker would write to, so copy, every page shared with this process
-    server = ForkServer(control)
+    server = ForkServer(control, Cgroups(Path(arguments[1])) if arguments[1] else None)
     with contextlib.suppress(ConnectionError):
         server.serve()
     server.end_all()
@@ -74,18 +82,27 @@ class _Worker:
     deadline_s: float
     max_processes: int
     watch_s: float
+    throttle: Throttle | None = None
+    group: Path | None = None
     why: Kind = Kind.ENDED
     status: int = 0
     number: int = 0
     give_up_s: float = float("inf")
     told: bool = False
 
+    @property
+    def due_s(self) -> float:
+        """When it is to be looked at next."""
+        turn_s = self.throttle.due_s if self.throttle is not None else float("inf")
+        return min(self.deadline_s, self.watch_s, self.give_up_s, turn_s)
+
 
 class ForkServer:
     """The living workers, the dead whose leftovers are not all gone, and the one loop over both."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, cgroups: Cgroups | None = None) -> None:
         self._control = control
+        self._cgroups = cgroups
         self._living: dict[int, _Worker] = {}
         self._dead: list[_Worker] = []
         self._strays = False  # whether there may be any: only then is the process table read
@@ -120,6 +137,8 @@ class ForkServer:
         give_up_s = time.monotonic() + PATIENCE_S
         for each in self._living.values():
             processes.end_group(each.pid)
+            if each.group is not None:
+                Cgroups.kill(each.group)
         self._strays = True
         while time.monotonic() < give_up_s:
             self._reap()
@@ -142,7 +161,7 @@ class ForkServer:
             return self._sweep_pause_ms
         if not self._living:
             return None
-        due_s = min(min(each.deadline_s, each.watch_s, each.give_up_s) for each in self._living.values())
+        due_s = min(each.due_s for each in self._living.values())
         return max(0.0, due_s - time.monotonic()) * 1000 + 1
 
     def _obey(self) -> bool:
@@ -162,9 +181,12 @@ class ForkServer:
         return True
 
     def _start(self, record: Record, connection: int, stderr: int) -> None:
+        group = self._group(record)
         try:
             pid = os.fork()
         except OSError as error:
+            if group is not None:
+                Cgroups.remove(group)
             refusal = Record(kind=Kind.NOT_STARTED, operation=record.operation, status=error.errno or 0)
             send_record(self._control, refusal)
             return
@@ -173,34 +195,66 @@ class ForkServer:
                 signal.set_wakeup_fd(-1)
                 for mine in (self._control, self._bell, self._woken_by):
                     mine.close()
+                if group is not None:
+                    Cgroups.enter(group)
                 worker.work(socket.socket(fileno=connection), stderr, self._pid)
             finally:
                 os._exit(1)
+        now_s = time.monotonic()
         self._living[pid] = _Worker(
             operation=record.operation,
             pid=pid,
             deadline_s=record.deadline_s,
             max_processes=record.number,
-            watch_s=time.monotonic() + WATCH_S,
+            watch_s=now_s + WATCH_S,
+            throttle=self._throttle(record, pid, group, now_s),
+            group=group,
         )
+
+    def _group(self, record: Record) -> Path | None:
+        """A cgroup for the operation; None where there are none, or this one cannot be had."""
+        if self._cgroups is None:
+            return None
+        limits = Limits(
+            cpu_percent=record.cpu_percent,
+            memory_bytes=record.memory_bytes,
+            processes=record.number,
+            niceness=record.niceness,
+        )
+        try:
+            return self._cgroups.make(record.operation, limits)
+        except OSError:
+            return None
+
+    def _throttle(self, record: Record, pid: int, group: Path | None, now_s: float) -> Throttle | None:
+        """What holds it to its share of a processor, where no cgroup does; not a module that runs all the time."""
+        by_cgroup = group is not None and self._cgroups is not None and "cpu" in self._cgroups.controllers
+        if by_cgroup or record.deadline_s == float("inf") or record.cpu_percent >= 100 * (os.cpu_count() or 1):
+            return None
+        return Throttle(pid, cpu_percent=record.cpu_percent, now_s=now_s)
 
     def _kill(self, each: _Worker, why: Kind, number: int = 0) -> None:
         each.why, each.number = why, number
         each.deadline_s = each.watch_s = float("inf")
         each.give_up_s = time.monotonic() + PATIENCE_S
+        each.throttle = None
         processes.end_group(each.pid)
+        if each.group is not None:
+            Cgroups.kill(each.group)
 
     def _watch(self) -> None:
-        """Kill the workers that are past their deadline, or have too many processes."""
+        """Hold back what had its share; kill the workers that are past their deadline, or have too many processes."""
         now_s = time.monotonic()
+        for each in self._living.values():
+            if each.throttle is not None and each.throttle.due_s <= now_s:
+                each.throttle.look(now_s)
         late = [each for each in self._living.values() if each.deadline_s <= now_s]
         for each in late:
             self._kill(each, Kind.DEADLINE)
         due = [each for each in self._living.values() if each.watch_s <= now_s]
-        table = processes.table() if due else {}
         for each in due:
             each.watch_s = now_s + (WATCH_S if each.deadline_s < float("inf") else WATCH_LASTING_S)
-            count = 1 + len(processes.below(each.pid, table))
+            count = 1 + processes.count_below(each.pid)
             if count > each.max_processes:
                 self._kill(each, Kind.PROCESSES, count)
         for each in self._living.values():
@@ -228,8 +282,20 @@ class ForkServer:
             self._sweep_pause_ms = _SWEEP_PAUSE_MS
             if each.why is Kind.ENDED:
                 each.number = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+            elif each.why is Kind.DEADLINE:
+                each.number = round(1000 * (usage.ru_utime + usage.ru_stime))
+            self._leave_group(each)
             self._strays = self._strays or each.status != worker.ENDED_ALONE
             self._dead.append(each)
+
+    def _leave_group(self, each: _Worker) -> None:
+        """Of an operation that has ended: was it the group's limit, and whatever is left in it goes."""
+        if each.group is None:
+            return
+        if each.why is Kind.ENDED and each.status == -signal.SIGKILL and Cgroups.ran_out_of_memory(each.group):
+            each.why = Kind.MEMORY
+        if each.status != worker.ENDED_ALONE:
+            Cgroups.kill(each.group)
 
     def _sweep(self) -> None:
         """End leftovers, and tell the agent of each operation of which nothing is left."""
@@ -246,6 +312,8 @@ class ForkServer:
         self._dead = waiting
 
     def _tell(self, each: _Worker, left: int) -> None:
+        if each.group is not None:
+            Cgroups.remove(each.group)  # what is stuck in it is found at the next start
         if not each.told:
             each.told = True
             send_record(

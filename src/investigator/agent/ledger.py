@@ -74,6 +74,10 @@ class Ledger:
         self._execute("DELETE FROM admitted WHERE expires_s < ?", self.newest_signature_s - KEEP_AFTER_EXPIRY_S)
         self._execute("DELETE FROM pieces WHERE digest NOT IN (SELECT digest FROM admitted WHERE state IS NULL)")
 
+    def size(self) -> int:
+        """How many actions it remembers."""
+        return int(self._execute("SELECT count(*) FROM admitted")[0][0])
+
     def __contains__(self, digest: object) -> bool:
         """Whether an action with this digest was admitted before."""
         return bool(self._execute("SELECT 1 FROM admitted WHERE digest = ?", digest))

@@ -7,21 +7,24 @@ import contextlib
 import logging
 import math
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
 
+from investigator.agent.cgroups import Cgroups, NoCgroups, take, take_given
 from investigator.agent.enrolment import Enrolment
 from investigator.agent.facts import host_name
 from investigator.agent.limits import Limits
 from investigator.agent.machine import this_machine
+from investigator.agent.own_status import Reporting, report_of
 from investigator.agent.permissions import refuse_loose
 from investigator.agent.persistent import Persistence
 from investigator.agent.runner import Runner
 from investigator.agent.service import Agent
 from investigator.agent.state import AgentState
+from investigator.agent.status_socket import status_served
+from investigator.agent.thrift import give_back
 from investigator.agent.token_setting import TokenSetting
 from investigator.agent.trust import load_trust
 from investigator.broker.connection import Broker, State, connect
@@ -29,6 +32,8 @@ from investigator.broker.problems import NotPermittedError
 from investigator.broker.scopes import MAX_AGENT_MESSAGE_BYTES
 from investigator.broker.tls import plain_text_notice
 from investigator.config import AGENT_FILE, AgentConfig, load_agent
+from investigator.logs import Logs
+from investigator.modules.status.report import Report
 from investigator.printable import printable
 from investigator.protocol.subjects import token
 
@@ -40,15 +45,15 @@ async def serve(home: Path, *, name: str, tags: dict[str, str], state: Path | No
         DeploymentError: configuration, keyring, ACL or state is missing or not to be trusted.
         BadInput: one of them is wrong.
     """
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
     refuse_loose(home / AGENT_FILE)  # it names the keyring and the ACL
     config = load_agent(home)
     config = msgspec.structs.replace(config, tags={**config.tags, **tags})
     name = name or config.name or host_name()
+    with Logs("agent", config.log, verbose=verbose) as logs:
+        await _serve_as(home, config, logs, name=name, state=state)
+
+
+async def _serve_as(home: Path, config: AgentConfig, logs: Logs, *, name: str, state: Path | None) -> None:
     trust = load_trust(config)
     for problem in trust.problems:
         logging.getLogger(__name__).warning("%s", problem)
@@ -59,14 +64,48 @@ async def serve(home: Path, *, name: str, tags: dict[str, str], state: Path | No
     notice = plain_text_notice(config.broker.url)
     if notice:
         logging.getLogger(__name__).warning("%s", notice)
-    with AgentState(state or home / "agents" / token(name), machine=this_machine()) as opened:
+    with AgentState(state or state_folder(home, name), machine=this_machine()) as opened:
+        logs.origin.agent = opened.identity.id
         setting = TokenSetting(home / AGENT_FILE, config.enrolment)
         enrolment = Enrolment(config.broker, opened, setting, name=name)
-        async with Runner(_limits(config), mark=opened.identity.id, private=config.extraprivacymode) as runner:
+        limits, cgroups = limits_of(config), _cgroups(config)
+        runner = Runner(limits, mark=opened.identity.id, private=config.extraprivacymode, cgroups=cgroups)
+        logging.getLogger(__name__).info("operations are held to their limits by %s: %s", runner.held_by, limits)
+        async with runner:
             persistence = Persistence(runner, config, opened, name=name)
-            agent = Agent(config, opened, trust, persistence, name=name, survey=persistence.survey)
-            async with persistence:  # from now on, also while there is no broker
+
+            def report() -> Report:
+                return report_of(agent, runner, logs)
+
+            reporting = Reporting(persistence, report, private=config.extraprivacymode)
+            agent = Agent(config, opened, trust, reporting, name=name, survey=persistence.survey)
+            async with (
+                status_served(opened.folder, lambda: msgspec.json.encode(report())),
+                _exported(config, report),
+                persistence,  # from now on, also while there is no broker
+            ):
                 await _serve(agent, config, enrolment)
+
+
+@contextlib.asynccontextmanager
+async def _exported(config: AgentConfig, report: Callable[[], Report]) -> AsyncIterator[None]:
+    """Most hosts have nobody who scrapes: what that needs is not loaded there."""
+    if not config.metrics.listen:
+        yield
+        return
+    from investigator.agent.status_page import report_page
+    from investigator.exporter import exporting
+
+    async def page() -> str:
+        return report_page(report())
+
+    async with exporting(config.metrics, page):
+        yield
+
+
+def state_folder(home: Path, name: str) -> Path:
+    """Where the state of the agent of that name is, unless somebody says otherwise."""
+    return home / "agents" / token(name)
 
 
 async def _serve(agent: Agent, config: AgentConfig, enrolment: Enrolment) -> None:
@@ -74,6 +113,7 @@ async def _serve(agent: Agent, config: AgentConfig, enrolment: Enrolment) -> Non
 
     def ready() -> None:
         print(f"agent {printable(agent.name)} ({agent.id}) connected to {config.broker.url}", flush=True)  # noqa: T201 - the one line for who started it
+        give_back()
 
     try:
         await enrolment.first()
@@ -143,10 +183,26 @@ def _when_stopped(task: asyncio.Task[None] | None) -> asyncio.Event:
     return stopping
 
 
-def _limits(config: AgentConfig) -> Limits:
+def _cgroups(config: AgentConfig) -> Cgroups | None:
+    """Where operations get cgroups, as agent.toml says it; why there is no such place, where it names one, is a warning."""
+    if config.module_cgroup == "off":
+        return None
+    try:
+        return take() if config.module_cgroup == "auto" else take_given(Path(config.module_cgroup))
+    except NoCgroups as error:
+        level = logging.INFO if config.module_cgroup == "auto" else logging.WARNING
+        logging.getLogger(__name__).log(level, "no cgroups for operations: %s", error)
+        return None
+
+
+def limits_of(config: AgentConfig) -> Limits:
+    """What agent.toml lets each operation use."""
     return Limits(
         wall_clock_s=config.module_timeout_s,
         memory_bytes=config.module_memory_bytes,
         output_bytes=config.module_result_bytes,
+        cpu_percent=config.module_cpu_percent,
+        open_files=config.module_open_files,
+        processes=config.module_processes,
         niceness=config.module_niceness,
     )

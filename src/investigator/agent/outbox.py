@@ -97,6 +97,17 @@ class Outbox:
         """What is in memory only."""
         return list(self._held.values())
 
+    def waiting(self) -> tuple[int, int]:
+        """How many letters wait, and their bytes, in memory and on the disk.
+
+        Raises:
+            NotStored: the database cannot be read.
+        """
+        query = f"SELECT count(*), coalesce(sum(length(payload)), 0) FROM {self._table}"  # noqa: S608 - likewise
+        with database_errors(_WHAT):
+            letters, size = self._database.execute(query).fetchone()
+        return letters + len(self._held), size + sum(len(letter.payload) for letter in self._held.values())
+
     def pending(self, *, after: int = 0, at_most: int = 64, passing_over: Collection[str] = ()) -> list[Letter]:
         """The oldest letters on the disk behind that place, without those for the subjects that are passed over.
 

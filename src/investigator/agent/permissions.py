@@ -26,8 +26,12 @@ def refuse_loose(path: Path, *, private: bool = False) -> None:
         DeploymentError: it is not there, somebody else's, or open to others; the hint says how to close it.
     """
     try:
-        info = path.stat()
-        folders = {folder: folder.stat() for folder in (path.absolute().parent, path.resolve().parent)}
+        info = path.lstat()
+        parent = path.absolute().parent
+        folders = {parent: parent.stat()}
+        if stat.S_ISLNK(info.st_mode) or path.name == "..":
+            info = path.stat()
+            folders.setdefault(real := path.resolve().parent, real.stat())
     except OSError as error:
         raise DeploymentError(f"{path}: {error.strerror}") from None
     if os.name != "posix":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from investigator.agent.keeper import Keeper
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from investigator.agent.state import AgentState
     from investigator.agent.verdict import Ran
     from investigator.config import AgentConfig
+    from investigator.protocol.action import AskedLimits
 
 FOLDER: Final = "modules"
 """In the agent's state folder: a folder for each persistent module."""
@@ -67,15 +69,26 @@ class Persistence:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def run(
-        self, module: str, parameters: Any, *, deadline_s: float, take: Callable[[bytes], None] | None = None
+        self,
+        module: str,
+        parameters: Any,
+        *,
+        deadline_s: float,
+        take: Callable[[bytes], None] | None = None,
+        limits: AskedLimits | None = None,
     ) -> Ran:
-        """Run an operation; one that asks a persistent module is answered by its running process, all at once."""
+        """Run an operation; one that asks a persistent module is answered by its running process, all at once.
+
+        That one has limits of its own, and answers from what it knows: of the action's limits, the one of time holds.
+        """
         keeper = self._keepers.get(module)
         if keeper is not None:
+            if limits is not None and limits.wall_clock_s is not None:
+                deadline_s = min(deadline_s, time.monotonic() + limits.wall_clock_s)
             return await keeper.ask(parameters, deadline_s=deadline_s)
         if module in PERSISTENT:
             return failed("unavailable", self._why_not(module))
-        return await self._runner.run(module, parameters, deadline_s=deadline_s, take=take)
+        return await self._runner.run(module, parameters, deadline_s=deadline_s, take=take, limits=limits)
 
     async def survey(self) -> Survey:
         """Which modules can run here; a persistent one can if it does.
@@ -91,7 +104,7 @@ class Persistence:
             if why_not and module not in unavailable:
                 unavailable[module] = why_not
         modules = tuple(module for module in found.modules if module not in unavailable)
-        return Survey(modules, dict(sorted(unavailable.items())))
+        return Survey(modules, dict(sorted(unavailable.items())), found.held_by)
 
     def _why_not(self, module: str) -> str:
         return f"module {module} does not run on this host: {self._off or f'agent.toml has no [modules.{module}]'}"

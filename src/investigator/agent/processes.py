@@ -9,10 +9,16 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+
+_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+_STOP_ROUNDS: Final = 8
+"""Enough for eight generations that fork while they are looked at; the next look finds the rest."""
 
 
 class Process(NamedTuple):
@@ -23,6 +29,8 @@ class Process(NamedTuple):
     started_ticks: int
     ended: bool = False
     """It only waits for its parent to take note (a zombie)."""
+    cpu_ticks: int = 0
+    """Processor time of its threads, and of the children that it waited for."""
 
 
 def table() -> dict[int, Process]:
@@ -49,7 +57,7 @@ def look(pid: int) -> Process | None:
         os.close(descriptor)
     # a process chooses its own name, brackets and blanks included: what counts starts after the last bracket
     fields = stat[stat.rfind(b")") + 2 :].split()
-    return Process(pid, int(fields[1]), int(fields[19]), fields[0] in (b"Z", b"X"))
+    return Process(pid, int(fields[1]), int(fields[19]), fields[0] in (b"Z", b"X"), sum(map(int, fields[11:15])))
 
 
 def below(root: int, among: dict[int, Process], *, sparing: Collection[int] = ()) -> list[Process]:
@@ -67,8 +75,53 @@ def below(root: int, among: dict[int, Process], *, sparing: Collection[int] = ()
     return found
 
 
+def tree(root: int) -> list[Process]:
+    """The process and its living descendants, parents first.
+
+    Where the kernel lists children (proc(5), `children`) only theirs is read; else the whole table.
+    """
+    first = look(root)
+    if first is None:
+        return []
+    found = [first]
+    try:
+        for parent in found:
+            found += [child for pid in _children(parent.pid) if (child := look(pid)) is not None]
+    except FileNotFoundError:
+        return [first, *below(root, table())]
+    return found
+
+
+def cpu_s(root: int) -> float:
+    """Processor time of a process and its descendants, the ended ones that were waited for included."""
+    return sum(process.cpu_ticks for process in tree(root)) / _TICKS_PER_S
+
+
+def stop_tree(root: int, *, but: Collection[Process] = ()) -> list[Process]:
+    """Stop a process and its descendants, except those that were stopped before; which these are, parents first.
+
+    A parent that stands still has no more children: looking again until nobody new is there leaves none out.
+    """
+    known = {(process.pid, process.started_ticks) for process in but}
+    stopped: list[Process] = []
+    for _ in range(_STOP_ROUNDS):
+        new = [one for one in tree(root) if (one.pid, one.started_ticks) not in known]
+        for process in new:
+            send(process, signal.SIGSTOP)
+            known.add((process.pid, process.started_ticks))
+        stopped += new
+        if not new:
+            break
+    return stopped
+
+
 def end(process: Process) -> None:
     """Kill that very process; a later one that was given its pid is left alone."""
+    send(process, signal.SIGKILL)
+
+
+def send(process: Process, number: signal.Signals) -> None:
+    """Signal that very process; a later one that was given its pid is left alone."""
     try:
         handle = os.pidfd_open(process.pid)
     except OSError:
@@ -77,7 +130,7 @@ def end(process: Process) -> None:
         now = look(process.pid)
         if now is not None and now.started_ticks == process.started_ticks:
             with contextlib.suppress(OSError):
-                signal.pidfd_send_signal(handle, signal.SIGKILL)
+                signal.pidfd_send_signal(handle, number)
     finally:
         os.close(handle)
 
@@ -114,8 +167,46 @@ def marked(mark: str) -> list[Process]:
     return found
 
 
+def _children(pid: int) -> list[int]:
+    """Of all its threads.
+
+    Raises:
+        FileNotFoundError: the kernel does not tell (it was built without CONFIG_PROC_CHILDREN).
+    """
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return []
+    found: list[int] = []
+    for thread in threads:
+        try:
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                found += map(int, file.read().split())
+        except OSError:
+            if Path(f"/proc/{pid}/task/{thread}").exists():
+                raise FileNotFoundError(f"/proc/{pid}/task/{thread}/children") from None
+    return found
+
+
 def _pids() -> list[str]:
     try:
         return [name for name in os.listdir("/proc") if name.isdigit()]
     except OSError:
         return []
+
+
+def count_below(root: int) -> int:
+    """How many living descendants a process has, about: some may be born or end meanwhile.
+
+    Their lists of children are read (proc(5)); the whole table only where the kernel has no such lists. On a host with 3,000
+    processes that is 30 us instead of 30 ms.
+    """
+    found, pending = 0, [root]
+    try:
+        while pending:
+            children = _children(pending.pop())
+            found += len(children)
+            pending += children
+    except FileNotFoundError:
+        return len(below(root, table()))
+    return found

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import secrets
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import orjson
@@ -19,6 +20,7 @@ from investigator.agent.server import GRACE_S, Server, end_marked
 from investigator.agent.survey import Survey
 from investigator.agent.verdict import Heard, Ran, failed, is_piece, judge, largest_answer, timed_out
 from investigator.errors import DeploymentError
+from investigator.logs import about
 from investigator.modules import MODULES
 from investigator.protocol.result import MAX_PIECES
 
@@ -26,8 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from types import TracebackType
 
+    from investigator.agent.cgroups import Cgroups
+    from investigator.protocol.action import AskedLimits
+
 __all__ = ["Ran", "Runner"]
 
+_log = logging.getLogger(__name__)
 _ATTEMPTS: Final = 3
 _LONGEST_WAIT_S: Final = 30 * 86_400.0
 _CONFIRM_S: Final = GRACE_S
@@ -57,7 +63,8 @@ class Runner:
 
     `mark` is a name that this agent has again when it is started again, and no other agent has: what an earlier life
     left behind carries it, and is ended by `start`. `modules` adds to the catalogue (name to import path), for tests,
-    which need modules that misbehave. With `private`, extra privacy mode, results leave their workers masked.
+    which need modules that misbehave. With `private`, extra privacy mode, results leave their workers masked. `cgroups` is
+    where each operation gets a cgroup; without it signals hold it to its share of a processor.
     """
 
     def __init__(
@@ -68,10 +75,18 @@ class Runner:
         mark: str | None = None,
         modules: Mapping[str, str] | None = None,
         private: bool = False,
+        cgroups: Cgroups | None = None,
     ) -> None:
         self.limits = limits
+        self._cgroups = cgroups
         self._private = private
-        self._slots = asyncio.Semaphore(concurrency or max(4, 2 * (os.cpu_count() or 1)))
+        self.slots = concurrency or max(4, 2 * (os.cpu_count() or 1))
+        """How many operations run at a time."""
+        self.busy = 0
+        """How many of them do now."""
+        self.waiting = 0
+        """How many more wait for their turn."""
+        self._slots = asyncio.Semaphore(self.slots)
         self._mark = mark
         self._modules = dict(modules or {})
         self._server: Server | None = None
@@ -82,6 +97,13 @@ class Runner:
     def server_pid(self) -> int | None:
         """The fork server's process id, while there is one."""
         return self._server.pid if self._server is not None and self._server.alive else None
+
+    @property
+    def held_by(self) -> str:
+        """What holds operations to their limits here: for the facts, and for who reads the log."""
+        controllers = sorted(self._cgroups.controllers) if self._cgroups is not None else []
+        by_cgroup = f"cgroup v2 ({', '.join(controllers) or 'no controller'})" if self._cgroups is not None else ""
+        return " and ".join(filter(None, (by_cgroup, "" if "cpu" in controllers else "signals")))
 
     @property
     def mark(self) -> str:
@@ -127,16 +149,19 @@ class Runner:
         folder: str = "/",
         local: bool = False,
         take: Callable[[bytes], None] | None = None,
+        limits: AskedLimits | None = None,
     ) -> Ran:
         """Run one operation; nothing of it is left when this returns, or when its cancellation is through.
 
         `deadline_s` is on `time.monotonic()`'s scale, and also runs while the operation waits for a free worker.
         `folder` and `local` are what `modules.interface` says. `start` comes first. With `take` the findings may come in
         pieces while it runs, each as JSON, and are not in the result then; what `take` raises ends it, and is raised.
+        What `limits` asks for can only be less than the runner's own.
         """
         if module not in MODULES and module not in self._modules:
             return failed("unknown-module", f"module '{module}' is not available")
         waiting_since_s = time.monotonic()
+        self.waiting += 1
         try:
             async with asyncio.timeout(min(deadline_s - waiting_since_s, _LONGEST_WAIT_S)):
                 await self._slots.acquire()
@@ -144,11 +169,16 @@ class Runner:
             return timed_out(
                 f"not started: its deadline came after {time.monotonic() - waiting_since_s:.3g} s of waiting"
             )
+        finally:
+            self.waiting -= 1
+        self.busy += 1
         try:
-            return await self._run_now(module, parameters, deadline_s, folder, local=local, take=take)
+            held_to = self.limits.lowered(limits)
+            return await self._run_now(module, parameters, deadline_s, folder, local=local, take=take, limits=held_to)
         except DeploymentError as error:
             return failed("crashed", str(error))
         finally:
+            self.busy -= 1
             self._slots.release()
 
     async def survey(self) -> Survey:
@@ -157,10 +187,11 @@ class Runner:
         Raises:
             DeploymentError: no worker answers.
         """
-        ran = await self._run_now(CATALOGUE, {}, time.monotonic() + _SURVEY_S, "/", local=False)
+        until_s = time.monotonic() + _SURVEY_S
+        ran = await self._run_now(CATALOGUE, {}, until_s, "/", local=False, limits=self.limits)
         if ran.state != "done":
             raise DeploymentError(f"which modules can run here is not known: {ran.code}: {ran.result.errors}")
-        return Survey.of(ran.result)
+        return replace(Survey.of(ran.result), held_by=self.held_by)
 
     @contextlib.asynccontextmanager
     async def hold(self, module: str, settings: Any, *, folder: str, limits: Limits) -> AsyncIterator[Held]:
@@ -214,17 +245,18 @@ class Runner:
         folder: str,
         *,
         local: bool,
+        limits: Limits,
         take: Callable[[bytes], None] | None = None,
     ) -> Ran:
         started_s = time.monotonic()
-        until_s = min(deadline_s, started_s + self.limits.wall_clock_s)
+        until_s = min(deadline_s, started_s + limits.wall_clock_s)
         request = Request(
             module=module,
             parameters=parameters,
             deadline_s=until_s,
             folder=folder,
             local=local,
-            limits=self.limits,
+            limits=limits,
             private=self._private,
             in_pieces=take is not None,
         )
@@ -236,12 +268,13 @@ class Runner:
         stderr = stderr_file()
         try:
             with theirs:
-                server, operation = await self._begin(theirs, stderr, until_s, self.limits)
+                server, operation = await self._begin(theirs, stderr, until_s, limits)
             ours.settimeout(0)
-            end, heard = await self._converse(server, operation, ours, frame, until_s, take=take)
+            largest = largest_answer(limits)
+            end, heard = await self._converse(server, operation, ours, frame, until_s, largest=largest, take=take)
             took_s = time.monotonic() - started_s
             last_words = "" if self._private else _read_back(stderr)
-            return judge(end, heard, limits=self.limits, took_s=took_s, stderr=last_words)
+            return judge(end, heard, limits=limits, took_s=took_s, stderr=last_words)
         finally:
             ours.close()
             os.close(stderr)
@@ -253,7 +286,7 @@ class Runner:
         for _ in range(_ATTEMPTS):
             server = await self._ready_server()
             try:
-                number = server.run(connection, stderr, deadline_s=until_s, max_processes=limits.processes)
+                number = server.run(connection, stderr, deadline_s=until_s, limits=limits)
             except OSError:
                 await server.kill()
             else:
@@ -266,8 +299,13 @@ class Runner:
                 raise DeploymentError("operations cannot run: the runner is closed")
             if self._server is None or not self._server.alive:
                 if self._server is not None:
+                    _log.warning("the workers' server process ended; it is started again", extra=about("fork-server"))
                     await self._server.kill()
-                self._server = Server(mark=self._mark, modules=self._modules)
+                self._server = Server(
+                    mark=self._mark,
+                    modules=self._modules,
+                    cgroups=self._cgroups.folder if self._cgroups is not None else None,
+                )
                 await self._server.start()
             return self._server
 
@@ -279,11 +317,12 @@ class Runner:
         frame: bytes,
         until_s: float,
         *,
+        largest: int,
         take: Callable[[bytes], None] | None,
     ) -> tuple[Record | None, Heard]:
         """Ask, listen, and wait until nothing is left of the operation, even if this task is cancelled meanwhile."""
         ended = server.ended(operation)
-        talk = asyncio.create_task(_talk(connection, frame, largest_answer(self.limits), take))
+        talk = asyncio.create_task(_talk(connection, frame, largest, take))
         try:
             both: set[asyncio.Future[Any]] = {talk, ended}
             await asyncio.wait(

@@ -19,6 +19,8 @@ from investigator.errors import DeploymentError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from investigator.agent.limits import Limits
+
 START_S: Final = 30.0
 """How long a fork server may take to load the modules; a busy host with a cold disk needs seconds."""
 GRACE_S: Final = 15.0
@@ -33,8 +35,10 @@ _BOOT: Final = (
 class Server:
     """One fork server process, from `start` to its end; it is not started again."""
 
-    def __init__(self, *, mark: str, modules: Mapping[str, str]) -> None:
+    def __init__(self, *, mark: str, modules: Mapping[str, str], cgroups: Path | None = None) -> None:
+        """Not started. `cgroups` is the folder in which it may make groups for operations."""
         self._mark = f"{MARK}={mark}"
+        self._cgroups = cgroups
         self._modules = modules
         self._control: socket.socket
         self._process: subprocess.Popen[bytes]
@@ -61,7 +65,7 @@ class Server:
         self._control.settimeout(0)
         try:
             with theirs:
-                self._process = _execute(theirs.fileno(), self._mark, self._modules)
+                self._process = _execute(theirs.fileno(), self._mark, self._modules, self._cgroups)
         except OSError as error:
             self._control.close()
             raise DeploymentError(f"cannot start {sys.executable!r} for the workers: {error.strerror}") from None
@@ -79,14 +83,22 @@ class Server:
             await self.kill()
             raise
 
-    def run(self, connection: socket.socket, stderr: int, *, deadline_s: float, max_processes: int) -> int:
+    def run(self, connection: socket.socket, stderr: int, *, deadline_s: float, limits: Limits) -> int:
         """Have an operation started; its number, for `ended` and `end`.
 
         Raises:
             OSError: the fork server is gone.
         """
         self._last += 1
-        record = Record(kind=Kind.RUN, operation=self._last, deadline_s=deadline_s, number=max_processes)
+        record = Record(
+            kind=Kind.RUN,
+            operation=self._last,
+            deadline_s=deadline_s,
+            number=limits.processes,
+            cpu_percent=limits.cpu_percent,
+            memory_bytes=limits.memory_bytes,
+            niceness=limits.niceness,
+        )
         send_record(self._control, record, (connection.fileno(), stderr))
         self._pending[self._last] = asyncio.get_running_loop().create_future()
         return self._last
@@ -169,7 +181,7 @@ async def end_marked(mark: str) -> None:
                 await asyncio.sleep(_PAUSE_S)
 
 
-def _execute(control: int, mark: str, modules: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _execute(control: int, mark: str, modules: Mapping[str, str], cgroups: Path | None) -> subprocess.Popen[bytes]:
     """A fresh interpreter that takes nothing from its surroundings: its import path stands on its command line.
 
     No PYTHON* variable, user folder or `site` decides what is loaded (`-I -S`), so it is the code that this agent runs
@@ -194,6 +206,7 @@ def _execute(control: int, mark: str, modules: Mapping[str, str]) -> subprocess.
             _BOOT,
             "investigator-workers",
             str(control),
+            str(cgroups or ""),
             *extra,
             "--",
             *path,

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from investigator.agent.actions import Actions, Runs
+from investigator.agent.counts import Counts
 from investigator.agent.delivery import Delivery
 from investigator.agent.facts import gather_row
 from investigator.agent.registration import Registration
@@ -39,7 +40,7 @@ WITNESSED_WITHIN_S: Final = 5.0
 """How soon a heartbeat tells of new lines in the audit."""
 HELD_BYTES: Final = 8 << 20
 MAX_TOLD: Final = 100
-TRUST_LOOK_S: Final = 5.0
+TRUST_LOOK_S: Final = 15.0
 """How often keyring and ACL are looked at while no action comes, which always looks: so that trouble is seen before."""
 _log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class Agent:
         name: str,
         gather: Callable[..., dict[str, Any]] = gather_row,
         survey: Callable[[], Awaitable[Survey]] | None = None,
+        counts: Counts | None = None,
     ) -> None:
         """Nothing is touched yet. `gather` makes the facts' row; simulated agents bring their own.
 
@@ -84,6 +86,7 @@ class Agent:
         self._returned = asyncio.Event()
         self._decided = asyncio.Event()
         self._destroyed = False
+        self.counts = counts or Counts()
         self.actions = Actions(
             state,
             trust,
@@ -93,8 +96,9 @@ class Agent:
             module_timeout_s=config.module_timeout_s,
             posted=self._posted,
             destroyed=self._end_when_delivered,
+            counts=self.counts,
         )
-        self._delivery = Delivery(state.outbox, self.actions.answers)
+        self._delivery = Delivery(state.outbox, self.actions.answers, self.counts)
         self._registration = Registration(facts_subject(self.id))
 
     @property
@@ -122,7 +126,11 @@ class Agent:
         """
         if connection in (State.CONNECTED, State.RECONNECTED):
             self._afresh = True
+            self.counts.connected = True
+            self.counts.connections += 1
             self._returned.set()
+        elif connection in (State.DISCONNECTED, State.REFUSED):
+            self.counts.connected = False
         if connection not in (State.DISCONNECTED, State.REFUSED):
             self._connected.set()
 

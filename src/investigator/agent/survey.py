@@ -21,6 +21,8 @@ class Survey:
 
     modules: tuple[str, ...]
     unavailable: Mapping[str, str]
+    held_by: str = ""
+    """What holds operations to their limits: cgroup v2, or signals."""
 
     @classmethod
     def of(cls, result: Result) -> Survey:
@@ -30,7 +32,8 @@ class Survey:
 
     def environment(self) -> dict[str, Any]:
         """What of it stands in the facts; `modules` is MIG's."""
-        return {"modules": [*self.modules], "unavailable": {**self.unavailable}}
+        told: dict[str, Any] = {"modules": [*self.modules], "unavailable": {**self.unavailable}}
+        return {**told, "limitedby": self.held_by} if self.held_by else told
 
 
 def survey() -> Result:

@@ -30,7 +30,7 @@ class Ran:
     `code` is empty for "done", else one of these.
 
     - deadline: killed at the action's deadline or the limit of time (with "timeout"; all others come with "failed")
-    - memory, processes, output: met that limit
+    - memory, processes, output, open-files, file-size: met that limit
     - crashed: the worker ended without an answer
     - garbage: what it answered is no result
     - raised: the module raised an exception
@@ -124,7 +124,11 @@ def _unanswered(end: Record | None, heard: Heard, limits: Limits, took_s: float,
     match end.kind:
         case Kind.DEADLINE:
             limit = f"; the limit is {limits.wall_clock_s:g} s" if took_s >= limits.wall_clock_s else ""
-            return timed_out(f"killed at its deadline, {took_s:.3g} s after its start{limit}")
+            used = f"; it had {end.number / 1000:.3g} s of a processor, at most {limits.cpu_percent} % of one"
+            return timed_out(f"killed at its deadline, {took_s:.3g} s after its start{limit}{used}")
+        case Kind.MEMORY:
+            text = f"out of memory, all its processes together: {end.number:,} bytes used; the limit is"
+            return failed("memory", f"{text} {limits.memory_bytes:,}", *_tail(stderr))
         case Kind.PROCESSES:
             return failed("processes", f"killed for its {end.number:,} processes; the limit is {limits.processes:,}")
         case Kind.NOT_STARTED:

@@ -6,6 +6,7 @@ The process was forked by `agent.forkserver`. Whatever it does, it never returns
 from __future__ import annotations
 
 import contextlib
+import errno
 import faulthandler
 import functools
 import gc
@@ -42,6 +43,11 @@ RESULT_ROOM_BYTES: Final = 1 << 20
 ENDED_ALONE: Final = 83
 """The exit status of a worker that answered and left no process behind; any other has the fork server look for them."""
 _LEFT_SOMETHING: Final = 84
+_LIMITS_MET: Final = {
+    errno.EMFILE: ("open-files", "too many open files: the limit is {0.open_files:,}"),
+    errno.EFBIG: ("file-size", "a file grew too large: the limit is {0.file_bytes:,} bytes"),
+}
+"""What the kernel says when a module meets a limit that it can survive, and did not."""
 
 
 def work(connection: socket.socket, stderr: int, parent: int) -> NoReturn:
@@ -109,6 +115,9 @@ def _run(module: Module[Any], run: Callable[[Any, Context], Any], request: Reque
         text = MASKED_FAILURE if request.private and running else str(error)
         return Answer(code=error.code, result=Result.failed(text))
     except BaseException as error:  # noqa: BLE001 - module code is the only code we distrust; SystemExit included
+        if isinstance(error, OSError) and error.errno in _LIMITS_MET:
+            code, text = _LIMITS_MET[error.errno]
+            return Answer(code=code, result=Result.failed(text.format(request.limits)))
         text = one_line(error, private=request.private)
         return Answer(code="raised", result=Result.failed(f"module {request.module} raised {text}"))
     return Answer(code="", result=result)

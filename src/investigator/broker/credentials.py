@@ -65,7 +65,10 @@ class Credentials:
             with path.open("rb") as file:
                 text = file.read(MAX_CREDENTIALS_BYTES).decode("ascii", "replace")
         except OSError as error:
-            raise DeploymentError(f"broker credentials {path}: {error.strerror}", hint="`investigator init`") from None
+            raise DeploymentError(
+                f"broker credentials {path}: {error.strerror}",
+                hint="Those of a deployment are made by `investigator init`, a script's by `investigator gateway script`.",
+            ) from None
         return cls.parse(text, what=f"broker credentials {path}")
 
     @classmethod

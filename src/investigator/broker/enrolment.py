@@ -15,6 +15,7 @@ import orjson
 
 from investigator.broker.enrolment_book import Entry
 from investigator.errors import BadInput, DeploymentError, Refused
+from investigator.logs import about
 from investigator.printable import printable
 from investigator.protocol.codec import strict_loads
 from investigator.protocol.enrolment import (
@@ -227,7 +228,8 @@ class Decisions:
         if notice not in told and len(told) < 10:
             told.append(notice)
             entry = self._book.find(agent)
-            _log.warning("enrolment: %s (%s) %s", printable(entry.name) if entry else "?", agent, notice)
+            name = printable(entry.name) if entry else "?"
+            _log.warning("enrolment: %s (%s) %s", name, agent, notice, extra=about("noticed", agent=agent))
 
     def _look(self) -> None:
         if self._trust.look():
@@ -266,11 +268,17 @@ class Decisions:
                 self._book.put(replace(entry, state="revoked", reason=reason), at_most=self._settings.pending_at_most)
                 self._gone(agent)
                 _log.warning(
-                    "enrolment: revoked %s (%s), by %s: %s", printable(entry.name), agent, by, printable(reason)
+                    "enrolment: revoked %s (%s), by %s: %s",
+                    printable(entry.name),
+                    agent,
+                    by,
+                    printable(reason),
+                    extra=about("revoked", agent=agent),
                 )
         elif entry.state != "enrolled":
             self._book.put(replace(entry, state="enrolled", reason="approved"), at_most=self._settings.pending_at_most)
-            _log.warning("enrolment: approved %s (%s), by %s", printable(entry.name), agent, by)
+            name = printable(entry.name)
+            _log.warning("enrolment: approved %s (%s), by %s", name, agent, by, extra=about("approved", agent=agent))
 
     def _decide(self, request: Request, known: Entry | None) -> Entry:
         """Numbered as in docs/threat-model.md."""
@@ -379,7 +387,8 @@ class Decisions:
             if len(self._said) > MAX_TOKENS_HELD:
                 self._said.clear()
             self._said[entry.agent] = what
-            _log.warning("enrolment: %s (%s) %s", printable(entry.name), entry.agent, printable(what))
+            name, on = printable(entry.name), about(entry.state, agent=entry.agent)
+            _log.warning("enrolment: %s (%s) %s", name, entry.agent, printable(what), extra=on)
 
 
 def _known(entry: Entry, notices: list[str]) -> Known:

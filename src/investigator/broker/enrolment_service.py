@@ -16,6 +16,7 @@ from investigator.broker.enrolment import Decisions, Trust
 from investigator.broker.enrolment_book import Book
 from investigator.broker.operator import mint_agent, revoke_user
 from investigator.broker.scopes import Account
+from investigator.broker.service_stats import ServiceCounts
 from investigator.broker.traffic import Traffic
 from investigator.errors import BadInput, BrokerError, DeploymentError, Refused
 from investigator.protocol import subjects
@@ -61,6 +62,7 @@ async def serve_enrolment(
     *,
     ready: Callable[[], None] = lambda: None,
     accounts_changed: Callable[[], None] = lambda: None,
+    counts: ServiceCounts | None = None,
 ) -> None:
     """Serve until cancelled.
 
@@ -71,20 +73,29 @@ async def serve_enrolment(
         settings: of broker.toml.
         ready: called once it hears.
         accounts_changed: called after an agent was shut out.
+        counts: where it counts.
 
     Raises:
         DeploymentError: the database or a key cannot be used, or another service runs here.
         BrokerError: the connection's user may not serve.
     """
     with Book(folder) as book:
-        service = _Service(broker, book, trust, settings, OperatorAuthority(folder, changed=accounts_changed))
+        authority = OperatorAuthority(folder, changed=accounts_changed)
+        service = _Service(broker, book, trust, settings, authority, counts or ServiceCounts())
         await service.run(ready)
 
 
 class _Service:
-    def __init__(
-        self, broker: Broker, book: Book, trust: Trust, settings: EnrolmentSettings, authority: OperatorAuthority
+    def __init__(  # noqa: PLR0917 - what a service consists of
+        self,
+        broker: Broker,
+        book: Book,
+        trust: Trust,
+        settings: EnrolmentSettings,
+        authority: OperatorAuthority,
+        counts: ServiceCounts,
     ) -> None:
+        self._counts = counts
         self._broker = broker
         self._book = book
         self._purges: asyncio.Queue[str] = asyncio.Queue()
@@ -114,9 +125,12 @@ class _Service:
             tasks.create_task(self._keep_counts())
 
     async def _on_request(self, message: Message) -> None:
-        await self._reply(message, encode_answer(self._decisions.answer(message.data)))
+        answer = self._decisions.answer(message.data)
+        self._counts.enrolment[answer.state] += 1
+        await self._reply(message, encode_answer(answer))
 
     async def _on_investigator(self, message: Message) -> None:
+        self._counts.statements += 1
         await self._reply(message, encode_told(self._decisions.hear(message.data)))
 
     async def _reply(self, message: Message, answer: bytes) -> None:
@@ -155,6 +169,8 @@ class _Service:
                 await self._read_statements()
 
     def _count(self, message: Message) -> None:
+        self._counts.messages += 1
+        self._counts.bytes += len(message.data)
         self._traffic.heard(message.subject, message.data, now_s=time.monotonic())
 
     async def _keep_counts(self) -> None:

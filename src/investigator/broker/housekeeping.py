@@ -7,6 +7,7 @@ for. Results that nobody recorded an end of stay for the stream's seven days.
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import orjson
 
+from investigator.broker.service_stats import ServiceCounts
 from investigator.errors import BadInput, BrokerError
+from investigator.logs import about
 from investigator.protocol.envelope import decode_envelope
 from investigator.protocol.record import parse_tally
 from investigator.protocol.subjects import ALL_TALLIES, RECORDS, RESULTS, results_of
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
     from investigator.broker.connection import Broker, Stored
 
+_log = logging.getLogger(__name__)
 KEPT_AFTER: Final = timedelta(hours=24)
 LOOK_EVERY_S: Final = 600.0
 _FORGOTTEN_ANYHOW: Final = timedelta(days=8)
@@ -55,6 +59,7 @@ class Housekeeper:
     broker: Broker
     kept: timedelta = KEPT_AFTER
     """How long after the record results stay."""
+    counts: ServiceCounts = field(default_factory=ServiceCounts)
     _last_sequence: int = 0
     _waiting: list[_Due] = field(default_factory=list)
 
@@ -86,6 +91,13 @@ class Housekeeper:
         for due in [due for due in self._waiting if due.at <= now]:
             purged = await self._purge(due)
             self._waiting.remove(due)
+            self.counts.purged += purged
+            _log.info(
+                "action %s: %d results purged",
+                due.action,
+                purged,
+                extra=about("purged", action=due.action, results=purged),
+            )
             if purged:
                 done.append(f"purged {purged:,} results of action {due.action}, the end of which is on record")
         return done
@@ -98,6 +110,14 @@ class Housekeeper:
         except BadInput:
             return
         if tally.final and tally.id == action:
+            self.counts.recorded += 1
+            _log.info(
+                "action %s: its end is on record",
+                action,
+                extra=about(
+                    "recorded", action=action, digest=tally.digest, targeted=tally.targeted, states=tally.states
+                ),
+            )
             self._waiting.append(_Due(action, tally.through, stored.time + self.kept))
 
     async def _purge(self, due: _Due) -> int:

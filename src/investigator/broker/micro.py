@@ -26,6 +26,7 @@ from investigator.broker.connection import Broker, Message
 from investigator.broker.link import STATUS
 from investigator.broker.scopes import API_GROUP
 from investigator.errors import BrokerError, InvestigatorError
+from investigator.logs import about
 
 _INBOX: Final = re.compile(r"_INBOX(\.[A-Za-z0-9_-]{1,128}){1,6}")
 _TYPES: Final = "io.nats.micro.v1."
@@ -64,6 +65,8 @@ class Exchange:
         self.data = message.data
         self.gone = asyncio.Event()
         """Set when whoever asked does not listen any more."""
+        self.action = ""
+        """The action that it is about, for the log."""
         self.problem = ""
         """What was answered went wrong, one line; empty if nothing did."""
         self._broker = broker
@@ -107,6 +110,7 @@ class _Endpoint:
     errors: int = 0
     last_error: str = ""
     took_ns: int = 0
+    open: int = 0
 
     def info(self) -> dict[str, Any]:
         return {"name": self.name, "subject": self.subject, "queue_group": API_GROUP, "metadata": {}}
@@ -121,6 +125,7 @@ class _Endpoint:
             "last_error": self.last_error,
             "processing_time": self.took_ns,
             "average_processing_time": self.took_ns // max(self.requests, 1),
+            "data": {"open": self.open},
         }
 
 
@@ -138,6 +143,8 @@ class Service:
     at_a_time: int
     life_s: float
     """How long one request is answered at most."""
+    parts: Callable[[], list[dict[str, Any]]] = list
+    """Further endpoints of `STATS`, for what is not asked over this service."""
     id: str = field(default_factory=lambda: secrets.token_hex(11))
     _endpoints: list[_Endpoint] = field(default_factory=list)
     _open: dict[str, Exchange] = field(default_factory=dict)
@@ -160,7 +167,7 @@ class Service:
             BrokerError: no connection.
         """
         await self.broker.subscribe(f"{self.broker.inbox}.gone.{self.id}.*", self._heard_gone)
-        for verb, answer in (("PING", self._ping), ("INFO", self._info), ("STATS", self._stats)):
+        for verb, answer in (("PING", self._ping), ("INFO", self._info), ("STATS", self.stats)):
             for place in ("", f".{self.name}", f".{self.name}.{self.id}"):
                 await self.broker.subscribe(f"$SRV.{verb}{place}", self._discovery(answer))
         for endpoint in self._endpoints:
@@ -184,18 +191,33 @@ class Service:
             exchange = Exchange(self.broker, message, f"{self.broker.inbox}.gone.{self.id}.{token}")
             began_ns = time.monotonic_ns()
             endpoint.requests += 1
+            endpoint.open += 1
             self._answering += 1
+            _log.info("a request to %s", endpoint.subject, extra=about("request", method=endpoint.name, request=token))
             try:
                 with suppress(BrokerError):  # then there is nobody to tell
                     await self._answer_or_say_why(endpoint, exchange, token)
             finally:
                 self._answering -= 1
+                endpoint.open -= 1
                 if not self._answering:
                     self._all_answered.set()
             endpoint.took_ns += time.monotonic_ns() - began_ns
             if exchange.problem:
                 endpoint.errors += 1
                 endpoint.last_error = exchange.problem
+            _log.info(
+                "a request to %s was answered%s",
+                endpoint.subject,
+                f": {exchange.problem}" if exchange.problem else "",
+                extra=about(
+                    "request-answered",
+                    action=exchange.action,
+                    method=endpoint.name,
+                    request=token,
+                    problem=exchange.problem,
+                ),
+            )
 
         return heard
 
@@ -264,8 +286,9 @@ class Service:
         endpoints = [endpoint.info() for endpoint in self._endpoints]
         return {**self._identity("info"), "description": self.description, "endpoints": endpoints}
 
-    def _stats(self) -> dict[str, Any]:
-        endpoints = [endpoint.stats() for endpoint in self._endpoints]
+    def stats(self) -> dict[str, Any]:
+        """What `$SRV.STATS` is answered with."""
+        endpoints = [*(endpoint.stats() for endpoint in self._endpoints), *self.parts()]
         return {**self._identity("stats"), "started": self._started, "endpoints": endpoints}
 
 

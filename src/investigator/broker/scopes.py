@@ -130,6 +130,7 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
             *(f"$JS.API.STREAM.INFO.{stream}" for stream in _STREAMS),
             _ACKNOWLEDGE,
             *_FORGET,
+            "$SRV.STATS",
         ),
         subscribe=(
             subjects.ALL_RESULTS,
@@ -152,6 +153,7 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
             subjects.ALL_FACTS,
             subjects.ALL_ALERTS,
             subjects.ALL_RECORDS,
+            "$SRV.>",
             _INBOX,
         ),
         answers=1,

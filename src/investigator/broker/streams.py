@@ -200,6 +200,8 @@ class StreamExtent:
     last_sequence: int
     subjects: dict[str, int]
     """How many messages each subject has, as far as it was asked."""
+    messages: int = 0
+    """In all."""
 
 
 async def stream_states(broker: Broker) -> list[StreamState]:
@@ -332,7 +334,7 @@ async def stream_state(broker: Broker, stream: str, *, subjects_filter: str = ""
         page = found.state.subjects or {}
         subjects_seen |= page
         if not page or len(subjects_seen) >= found.total:  # the server tells 100,000 at a time
-            return StreamExtent(found.created, found.state.last_seq, subjects_seen)
+            return StreamExtent(found.created, found.state.last_seq, subjects_seen, found.state.messages)
 
 
 async def _bring_up_to_date(

@@ -24,7 +24,11 @@ class PipeClosed(Exception):
 
 def main(words: Sequence[str]) -> int:
     """`investigator WORDS`. Returns the exit code; what went wrong was said on stderr."""
-    return _reported("investigator", lambda: _typer(words))
+    if words[:1] == ["agent"]:  # without typer
+        from investigator.cli.agent import agent
+
+        return reported("investigator", lambda: agent(words[1:]))
+    return reported("investigator", lambda: _typer(words))
 
 
 def main_mig(program: str, words: Sequence[str]) -> int:
@@ -35,7 +39,7 @@ def main_mig(program: str, words: Sequence[str]) -> int:
 
         return PROGRAMS[program](words)
 
-    return _reported(program, call)
+    return reported(program, call)
 
 
 def _typer(words: Sequence[str]) -> int:
@@ -45,7 +49,7 @@ def _typer(words: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _reported(program: str, call: Callable[[], int]) -> int:
+def reported(program: str, call: Callable[[], int]) -> int:
     """Run it, and turn whatever comes out into an exit code and one clear line."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

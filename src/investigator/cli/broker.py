@@ -208,11 +208,14 @@ async def _serve(home: Path) -> None:
     from investigator.broker.housekeeping import Housekeeper
     from investigator.broker.server import EmbeddedServer
     from investigator.broker.server_tls import server_tls
+    from investigator.broker.service_stats import ServiceCounts
     from investigator.broker.streams import ensure_streams
     from investigator.cli.enrolment_service import serving_beside
+    from investigator.cli.service_watch import watched
     from investigator.cli.signals import stop_event
     from investigator.config import load_broker
     from investigator.errors import DeploymentError
+    from investigator.logs import Logs
 
     config = load_broker(home)
     if config.cluster is not None:
@@ -220,23 +223,25 @@ async def _serve(home: Path) -> None:
             f"the broker of this deployment is a cluster: {config.cluster.url}",
             hint="`investigator broker streams` makes its streams; without [cluster] in broker.toml this runs one here.",
         )
-    stop = stop_event()
+    stop, counts = stop_event(), ServiceCounts()
     tls = server_tls(config)
     server = EmbeddedServer(config.store, host=config.host, port=config.port, tls=tls, sync_always=config.sync_always)
-    async with server:
-        credentials = Credentials.load(config.credentials)
-        own = tls.as_client() if tls is not None else None
-        link = await connect(server.url, credentials, name="broker", tls=own, give_up_after_s=10)
-        async with link, AsyncExitStack() as beside:
-            changes = await ensure_streams(link, records_days=config.records_days)
-            for line in [*server.notices, *changes]:
-                _say(line)
-            if config.enrolment.serve:
-                problem = await beside.enter_async_context(serving_beside(link, home, config))
-                if problem:
-                    _tell(f"no agent can be enrolled: {problem}; trying on")
-            _say(f"broker ready at {server.url}, pid {server.pid}")
-            await _until_ended(server, Housekeeper(link), stop)
+    with Logs("broker", config.log):
+        async with server:
+            credentials = Credentials.load(config.credentials)
+            own = tls.as_client() if tls is not None else None
+            link = await connect(server.url, credentials, name="broker", tls=own, give_up_after_s=10)
+            async with link, AsyncExitStack() as beside:
+                changes = await ensure_streams(link, records_days=config.records_days)
+                await beside.enter_async_context(watched(link, counts, config.metrics))
+                for line in [*server.notices, *changes]:
+                    _say(line)
+                if config.enrolment.serve:
+                    problem = await beside.enter_async_context(serving_beside(link, home, config, counts))
+                    if problem:
+                        _tell(f"no agent can be enrolled: {problem}; trying on")
+                _say(f"broker ready at {server.url}, pid {server.pid}")
+                await _until_ended(server, Housekeeper(link, counts=counts), stop)
     print("broker stopped", flush=True)
 
 

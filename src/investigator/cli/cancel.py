@@ -55,6 +55,7 @@ def cancel(
     """
     import asyncio
 
+    from investigator.cli.console_log import console_log
     from investigator.cli.request import life_s
     from investigator.config import load_console
 
@@ -65,7 +66,8 @@ def cancel(
     follow_s = 0.0 if follow == "0" else life_s(follow, what="--follow")
     config = load_console(home_folder(home))
     wanted = _Wanted(action, file, digest, reason, follow_s, sign_only, output, home_folder(home))
-    return asyncio.run(_cancel(config, wanted))
+    with console_log(config):
+        return asyncio.run(_cancel(config, wanted))
 
 
 @dataclass(frozen=True, slots=True)

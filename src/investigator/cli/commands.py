@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -26,6 +26,8 @@ class Command:
     summary: str
     verbatim: bool = False
     """Its words are not typer's to read: it gets them all, `--help` included, as `ctx.args`."""
+    plain: bool = False
+    """Likewise, and it knows nothing of typer: it is a function of its words that returns the exit code."""
 
 
 COMMANDS: Final[dict[str, Command]] = {
@@ -43,9 +45,9 @@ COMMANDS: Final[dict[str, Command]] = {
     "init": Command("investigator.cli.init:init", "Make a deployment: keys, keyring, ACL, credentials, configuration."),
     "broker": Command("investigator.cli.broker:app", "Run the deployment's broker; configure a cluster instead."),
     "enrol": Command("investigator.cli.enrol:app", "Who is one of ours: tokens, approvals, revocations."),
-    "status": Command("investigator.cli.status:status", "Whether the deployment is well, and what needs care."),
+    "status": Command("investigator.cli.status:status", "What needs care in the deployment; how agents fare."),
     "gateway": Command("investigator.cli.gateway:app", "Answer scripts over NATS; make and use their credentials."),
-    "agent": Command("investigator.cli.agent:agent", "Run this host's agent."),
+    "agent": Command("investigator.cli.agent:agent", "Run this host's agent; ask it how it fares.", verbatim=True, plain=True),
     "acl": Command("investigator.cli.acl:app", "Who may do what, and what signatures an action still needs."),
     "keys": Command("investigator.cli.keys:app", "OpenPGP keys and signatures."),
     "audit": Command("investigator.cli.audit:app", "What agents decided, and whether that was tampered with."),
@@ -87,6 +89,8 @@ class LazyGroup(LightGroup):
         if isinstance(found, typer.Typer):
             found.rich_markup_mode = None
             return get_group(found)
+        if command.plain:
+            found = _with_context(found)
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
         app.command(cmd_name, cls=Verbatim if command.verbatim else LightCommand)(found)
         return get_command(app)
@@ -105,6 +109,13 @@ class LazyGroup(LightGroup):
         """Run the command; a reader who left is for `main` to judge, not for typer, which would exit with 1."""
         with _reader_may_leave():
             return super().invoke(ctx)
+
+
+def _with_context(plain: Callable[[Sequence[str]], int]) -> Callable[[typer.Context], int]:
+    def command(context: typer.Context) -> int:
+        return plain(context.args)
+
+    return command
 
 
 @contextmanager

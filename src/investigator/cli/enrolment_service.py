@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -19,9 +18,12 @@ from investigator.broker.enrolment_service import serve_enrolment
 from investigator.broker.housekeeping import Housekeeper
 from investigator.broker.scopes import Scope
 from investigator.broker.server_tls import services_address
+from investigator.broker.service_stats import ServiceCounts
 from investigator.broker.streams import ensure_streams, when_ready
+from investigator.cli.service_watch import watched
 from investigator.config import BrokerConfig, load_agent, load_broker
 from investigator.errors import BrokerError, InvestigatorError
+from investigator.logs import Logs
 
 AGAIN_AFTER_S: Final = 10.0
 PUSH_AGAIN_AFTER_S: Final = 1.0
@@ -31,9 +33,8 @@ _log = logging.getLogger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def serving_beside(broker: Broker, home: Path, config: BrokerConfig) -> AsyncIterator[str]:
+async def serving_beside(broker: Broker, home: Path, config: BrokerConfig, counts: ServiceCounts) -> AsyncIterator[str]:
     """Serve while the context lasts; what keeps it from serving, if anything does: the broker runs all the same."""
-    log_to_stderr()
     started = asyncio.get_running_loop().create_future()
 
     def tell(problem: str) -> None:
@@ -46,7 +47,9 @@ async def serving_beside(broker: Broker, home: Path, config: BrokerConfig) -> As
         while True:
             try:
                 trust = load_trust(load_agent(home))
-                await serve_enrolment(broker, config.store, trust, config.enrolment, ready=lambda: tell(""))
+                await serve_enrolment(
+                    broker, config.store, trust, config.enrolment, ready=lambda: tell(""), counts=counts
+                )
             except InvestigatorError as error:
                 tell(str(error))
             await asyncio.sleep(AGAIN_AFTER_S)
@@ -73,13 +76,17 @@ async def serve_alone(home: Path, url: str) -> None:
     """
     from investigator.cli.signals import stop_event
 
-    log_to_stderr()
     config, stop = load_broker(home), stop_event()
+    with Logs("broker", config.log):
+        await _serve_alone(home, url, config, stop)
+
+
+async def _serve_alone(home: Path, url: str, config: BrokerConfig, stop: asyncio.Event) -> None:
     address, tls = services_address(config)
     trust = load_trust(load_agent(home))
     services = Credentials.load(config.credentials)
     system = Credentials.load(config.store / f"{Scope.SYSTEM}.creds")
-    changed = asyncio.Event()
+    changed, counts = asyncio.Event(), ServiceCounts()
     replicas = config.cluster.replicas if config.cluster is not None else 1
 
     async def tell_servers() -> list[str]:
@@ -89,7 +96,8 @@ async def serve_alone(home: Path, url: str) -> None:
             await push_claims(servers, config.store)
         return []
 
-    async with await connect(url or address, services, name="enrolment", tls=tls, give_up_after_s=10) as broker:
+    link = await connect(url or address, services, name="enrolment", tls=tls, give_up_after_s=10)
+    async with link as broker, watched(broker, counts, config.metrics):
         await when_ready(broker)
         for line in await ensure_streams(broker, replicas=replicas, records_days=config.records_days):
             _say(line)
@@ -104,10 +112,11 @@ async def serve_alone(home: Path, url: str) -> None:
                         f"enrolment service ready at {url or address}, policy {config.enrolment.policy}"
                     ),
                     accounts_changed=changed.set,
+                    counts=counts,
                 )
             ),
             asyncio.create_task(_push(tell_servers, changed)),
-            asyncio.create_task(Housekeeper(broker).run(_say)),
+            asyncio.create_task(Housekeeper(broker, counts=counts).run(_say)),
         ]
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({*tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -139,8 +148,3 @@ async def _push(tell_servers: Callable[[], Awaitable[list[str]]], changed: async
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-def log_to_stderr() -> None:
-    """One line for each decision."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")

@@ -7,7 +7,7 @@ import sys
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -20,6 +20,9 @@ from investigator.console.passphrase import Passphrase
 from investigator.console.signed_file import check_same_target
 from investigator.errors import Incomplete
 from investigator.protocol.action import DEFAULT_LIFE_S, Action, compressed
+
+if TYPE_CHECKING:
+    from investigator.console.audience import Audience, Summary
 
 INTERRUPTED: Final = 130
 
@@ -78,20 +81,26 @@ class Asking:
         )
 
     async def _investigate(self, prepared: Prepared) -> int:
-        from investigator.cli.signals import stop_event
-        from investigator.console.investigator import Investigator
+        from investigator.cli.console_log import console_log
         from investigator.console.render import renderer
 
         modules = [operation.module for operation in prepared.action.operations]
         audience = renderer(self.request.output, show=self.request.show, modules=modules)
         self.author.refuse_unreadable(prepared.action)  # before anybody is connected to
-        async with Investigator(author=self.author) as console:
-            summary = await console.send(prepared, wait=self.request.wait).follow(audience, stop_event())
+        with console_log(self.author.config, self.request.log):
+            summary = await self._followed(prepared, audience)
         if summary.interrupted:
             print(f"`investigator cancel {prepared.action.id}` stops it on the agents", file=sys.stderr)
             return INTERRUPTED
         answered = summary.states.get("found", 0) + summary.states.get("notfound", 0)
         return 0 if answered == summary.targeted else Incomplete.exit_code
+
+    async def _followed(self, prepared: Prepared, audience: Audience) -> Summary:
+        from investigator.cli.signals import stop_event
+        from investigator.console.investigator import Investigator
+
+        async with Investigator(author=self.author) as console:
+            return await console.send(prepared, wait=self.request.wait).follow(audience, stop_event())
 
     async def _explain(self, prepared: Prepared) -> int:
         """`--dry-run`: everything about the action, and the agents that it would reach; nothing is sent."""

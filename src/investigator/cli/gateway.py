@@ -11,6 +11,8 @@ from investigator.cli.options import Home, home_folder
 from investigator.errors import BadInput, BrokerError, InvestigatorError, Refused
 
 if TYPE_CHECKING:
+    import asyncio
+
     from investigator.broker.connection import Broker, Message
     from investigator.broker.credentials import Credentials
     from investigator.broker.micro import Service
@@ -170,17 +172,35 @@ def _as_error(message: str, code: str, hint: str) -> InvestigatorError:
 
 
 async def _serve(home: Path) -> None:
+    from investigator.cli.signals import stop_event
+    from investigator.config import load_gateway
+    from investigator.logs import Logs
+
+    config = load_gateway(home)
+    with Logs("gateway", config.log):
+        await _serve_logged(home, config, stop_event())
+
+
+async def _serve_logged(home: Path, config: GatewayConfig, stop: asyncio.Event) -> None:
     import math
+
+    import orjson
 
     from investigator.broker.connection import connect
     from investigator.broker.credentials import Credentials
-    from investigator.cli.signals import stop_event
-    from investigator.config import load_gateway
+    from investigator.broker.service_stats import add_services, read_stats
     from investigator.console.store import Store
+    from investigator.exporter import exporting
+    from investigator.metrics import Page
 
-    config = load_gateway(home)
-    stop = stop_event()
     credentials = Credentials.load(config.broker.credentials)
+
+    async def page() -> str:
+        page = Page()
+        page.gauge("investigator_broker_up", "1 while the broker answers.", int(broker.is_connected))
+        add_services(page, [read_stats(orjson.dumps(service.stats()))])
+        return str(page)
+
     async with (
         await connect(
             config.broker.url, credentials, name="gateway", tls=config.broker.tls, give_up_after_s=math.inf
@@ -188,10 +208,11 @@ async def _serve(home: Path) -> None:
         Store(home / STORE) as store,
     ):
         service = _service(home, config, broker, store)
-        await service.start()
-        print(f"gateway ready, id {service.id}", flush=True)
-        await stop.wait()
-        await service.stop()
+        async with exporting(config.metrics, page):
+            await service.start()
+            print(f"gateway ready, id {service.id}", flush=True)
+            await stop.wait()
+            await service.stop()
     print("gateway stopped", flush=True)
 
 

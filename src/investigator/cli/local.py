@@ -113,7 +113,12 @@ async def _investigate(action: Action, audience: Audience, life_s: float) -> Sum
 
 async def _run(runner: Runner, operation: Operation, deadline_s: float) -> Ran:
     return await runner.run(
-        operation.module, operation.opened(), deadline_s=deadline_s, folder=str(Path.cwd()), local=True
+        operation.module,
+        operation.opened(),
+        deadline_s=deadline_s,
+        folder=str(Path.cwd()),
+        local=True,
+        limits=operation.limits,
     )
 
 

@@ -85,7 +85,7 @@ async def _search(target: str, config_file: Path | None) -> None:
 
     from investigator.config import default_home, load_console
     from investigator.console.condition import compile_target
-    from investigator.console.inventory import load_inventory
+    from investigator.console.inventory_cache import load_inventory
     from investigator.console.link import console_link
     from investigator.protocol.action import utc
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import Final
-
-import typer
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from investigator.errors import BadInput, BadRegex, BadTarget, DeploymentError, InvestigatorError
 from investigator.printable import columns, printable
+
+if TYPE_CHECKING:
+    from typer import TyperException
 
 CARET_WINDOW: Final = 72
 
@@ -22,7 +23,7 @@ def report(error: BaseException, *, program: str, debug: bool = False) -> int:
     if isinstance(error, KeyboardInterrupt):
         return 130
     context = getattr(error, "ctx", None)
-    if isinstance(error, typer.TyperException) and context is not None and error.message == context.get_help():
+    if _is_usage(error) and context is not None and error.message == context.get_help():
         print(error.message, file=sys.stderr)  # typer raises help as an error where a group of commands stands alone
         return 2
     known = _known(error)
@@ -54,9 +55,9 @@ def _known(error: BaseException) -> InvestigatorError:
     """The error in our own tree."""
     if isinstance(error, InvestigatorError):
         return error
-    if isinstance(error, typer.TyperException):
+    if _is_usage(error):
         return _usage(error)
-    if isinstance(error, typer.Abort):
+    if _is_typers(error, "Abort"):
         return BadInput("stopped: the input ended before it was complete")
     if isinstance(error, OSError) and error.errno is not None:
         what = error.filename if error.filename is not None else "a write or a connection"
@@ -69,7 +70,17 @@ def _known(error: BaseException) -> InvestigatorError:
     )
 
 
-def _usage(error: typer.TyperException) -> BadInput:
+def _is_usage(error: BaseException) -> TypeGuard[TyperException]:
+    return _is_typers(error, "TyperException")
+
+
+def _is_typers(error: BaseException, name: str) -> bool:
+    """Whether it is typer's; not where typer was not loaded, as in an agent."""
+    typer: Any = sys.modules.get("typer")
+    return typer is not None and isinstance(error, getattr(typer, name))
+
+
+def _usage(error: TyperException) -> BadInput:
     """An option or argument that typer does not take."""
     context = getattr(error, "ctx", None)
     message = error.format_message().rstrip(".").replace("Value error, ", "")

@@ -16,12 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
+from investigator.cli.limits import read_limits
 from investigator.cli.manual import command_help, module_help
 from investigator.errors import BadInput
 from investigator.modules import get_module
 from investigator.modules.durations import NS_PER_S, parse_duration
 from investigator.modules.flags import Flag, Flags, Values, module_flags, split_flag, take_value, unknown_flag
 from investigator.modules.interface import Module, load_parameters
+from investigator.protocol.action import AskedLimits
 
 Show = Literal["found", "notfound", "all"]
 Output = Literal["text", "json", "ndjson", "csv"]
@@ -46,12 +48,15 @@ GLOBALS: Final = Flags(
         _ours("wait", "stay until the action expires, also for agents that are away", to="wait", kind="switch"),
         _ours("dry-run", "show the action, its compiled target, subjects and agents; send nothing", to="dry_run",
               kind="switch"),
+        _ours("log", "also write what happens to this file, as JSON lines with the action's id", to="log", value="FILE"),
         _ours("n", "the action's name (default: the command line)", to="name", value="NAME", aliases=("action-name",)),
         _ours("i", "take the action from this file (- for standard input)", to="file", value="FILE",
               aliases=("action-file",)),
         _ours("p", "print the action unsigned, send nothing", to="print_action", kind="switch"),
         _ours("s", "sign and print the action, send nothing", to="sign_only", kind="switch"),
         _ours("z", "compress the parameters", to="compress", kind="switch"),
+        _ours("limit", "what it may use on each host: cpu=20%, memory=256M, time=30s, output=1M, files=256", to="limits",
+              value="NAME=VALUE", many=True),
         _ours("target-found", "only agents where that action found something", to="target_found", value="ACTION"),
         _ours("target-notfound", "only agents where that action found nothing", to="target_notfound", value="ACTION"),
         _ours("home", "the deployment's folder", to="home", value="DIR"),
@@ -73,11 +78,11 @@ ACTION_NEW: Final = Flags(
               aliases=("out",)),
         _ours("envelope", "write it as an envelope, in which signatures are collected", to="as_envelope",
               kind="switch"),
-        *_some_of("t e n i z target-found target-notfound home c v"),
+        *_some_of("t e n i z limit target-found target-notfound home c v"),
     )
 )  # fmt: skip
 """Those of `investigator action new`."""
-ACTION_SEND: Final = Flags(_some_of("show output wait dry-run i home c v"))
+ACTION_SEND: Final = Flags(_some_of("show output wait dry-run log i home c v"))
 """Those of `investigator action send`: nothing that would change what was signed."""
 _HELP: Final = frozenset(("h", "help"))
 
@@ -103,8 +108,10 @@ class RunRequest:
     target_notfound: str | None = None
     home: Path | None = None
     config: Path | None = None
+    log: Path | None = None
     debug: bool = False
     version: bool = False
+    limits: AskedLimits | None = None
     module: str | None = None
     """None with an action file, and where only help or the version is asked."""
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -159,7 +166,9 @@ def parse_run(
         target_notfound=values.get("target_notfound"),
         home=_path(values, "home"),
         config=_path(values, "config"),
+        log=_path(values, "log"),
         debug=values.get("debug", False),
+        limits=read_limits(values.get("limits", ())),
         module=asked.module.spec.name if asked.module is not None else None,
         parameters=asked.parameters(local=target == LOCAL),
         file=_path(values, "file"),

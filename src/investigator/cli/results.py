@@ -49,10 +49,12 @@ def results(
     """
     import asyncio
 
+    from investigator.cli.console_log import console_log
     from investigator.config import load_console
 
     config = load_console(home_folder(home))
-    return asyncio.run(_results(home_folder(home), config, action, key, show, output, follow=follow))
+    with console_log(config):
+        return asyncio.run(_results(home_folder(home), config, action, key, show, output, follow=follow))
 
 
 async def _results(  # noqa: PLR0917 - what was typed

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 
 import typer
 
 from investigator import __version__
 from investigator.cli import DEBUG
+from investigator.cli.limits import with_limits
 from investigator.cli.request import LOCAL, RunRequest, parse_run
 from investigator.console.action_file import AskedFor, read_action_file
 from investigator.errors import BadInput
@@ -56,9 +58,9 @@ def asked_for(request: RunRequest) -> AskedFor:
         asked = read_action_file(request.file, local=request.local)
         if asked.envelope is not None:
             _unchanged(request)
-        return asked
-    operations = (Operation(module=request.module or "", parameters=request.parameters),)
-    return AskedFor(name=request.name, target=request.target or "", operations=operations)
+        return replace(asked, operations=with_limits(asked.operations, request.limits))
+    operation = Operation(module=request.module or "", parameters=request.parameters, limits=request.limits)
+    return AskedFor(name=request.name, target=request.target or "", operations=(operation,))
 
 
 def _unchanged(request: RunRequest) -> None:
@@ -72,6 +74,7 @@ def _unchanged(request: RunRequest) -> None:
         (request.expire_s, "-e"),
         (request.named, "-n"),
         (request.compress, "-z"),
+        (request.limits, "-limit"),
         (request.target_found, "-target-found"),
         (request.target_notfound, "-target-notfound"),
     ):

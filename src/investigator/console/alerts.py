@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import orjson
 
+from investigator.broker.streams import stream_state
 from investigator.errors import BadInput, BrokerError, Refused
 from investigator.protocol.alert import ID_DIGITS, SEVERITIES, letter_id, unpack_alerts
 from investigator.protocol.subjects import ALERTS, ALL_ALERTS
@@ -88,6 +89,7 @@ class AlertReader:
         self._known = known
         self._warn = warn
         self._told = 0
+        self._made = ""
         self._last_sequence = 0
         self._read: dict[str, Kept] = {}
         self._changed = asyncio.Event()
@@ -98,6 +100,9 @@ class AlertReader:
         Raises:
             BrokerError: it cannot be read.
         """
+        made = (await stream_state(self._broker, ALERTS)).made
+        if made != self._made:  # another stream under the same name counts from one again
+            self._made, self._last_sequence = made, 0
         async for stored in self._broker.read_stream(ALERTS, ALL_ALERTS, after_seq=self._last_sequence):
             self._last_sequence = max(self._last_sequence, stored.sequence)
             kept = self._verified(stored)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import math
 import re
 import secrets
@@ -14,6 +15,7 @@ from investigator.broker.connection import Broker
 from investigator.console.dispatch import Prepared, prepare
 from investigator.console.store import Store
 from investigator.errors import BadInput, BadTarget
+from investigator.logs import about
 from investigator.pgp.signer import Signer
 from investigator.protocol import kinds
 from investigator.protocol.action import MAX_LIFE, is_action_id
@@ -29,6 +31,7 @@ from investigator.protocol.kinds import claimed_kind
 from investigator.protocol.subjects import ACTIONS, action_subject
 
 OUTLIVES_ACTION_S: Final = 2
+_log = logging.getLogger(__name__)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -155,3 +158,9 @@ async def publish_cancel(cancelling: Cancelling, broker: Broker, *, now_s: float
     for subject in cancelling.subjects:
         message_id = f"{cancelling.envelope.digest}.{secrets.token_hex(8)}"
         await broker.publish_acked(subject, raw, message_id=message_id, ttl_s=left_s)
+    signed = cancelling.cancel
+    _log.info(
+        "action %s: a cancel of it was published",
+        signed.id,
+        extra=about("cancel-published", action=signed.id, digest=signed.digest),
+    )

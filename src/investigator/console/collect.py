@@ -6,13 +6,17 @@ import asyncio
 import contextlib
 import hashlib
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from investigator.broker.problems import NotPermittedError
+from investigator.console.arrivals import Arrivals
+from investigator.console.checkers import Checkers
+from investigator.console.checks import Answers
 from investigator.errors import BadInput, BrokerError, DeploymentError, Refused
 from investigator.protocol.action import Action, sealing_key, utc
-from investigator.protocol.answer import Assembly, unpack
+from investigator.protocol.answer import Assembly, alone, split_part
 from investigator.protocol.identity import BadFrame
 from investigator.protocol.piece import Piece
 from investigator.protocol.result import Outcome
@@ -23,18 +27,18 @@ from investigator.protocol.subjects import (
     RESULTS,
     agent_routes,
     facts_subject,
-    result_subject,
     results_of,
     route_subject,
 )
 from investigator.protocol.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
     from collections.abc import Collection as AnyOf
     from datetime import datetime
 
     from investigator.broker.connection import Broker, Message, Subscription
+    from investigator.console.checks import Checked
     from investigator.console.enrolled import Enrolled
     from investigator.console.inventory import Host, Inventory
     from investigator.console.store import Store
@@ -42,6 +46,8 @@ if TYPE_CHECKING:
     from investigator.protocol.piece import Place
     from investigator.protocol.result import State
 
+Payloads = list[tuple[str, bytes]]
+"""(agent id, payload) each."""
 GRACE_S: Final = 5.0
 """How long after its expiry an action's last answers are awaited: what was killed at expiry still says so."""
 READ_STREAM_EVERY_S: Final = 2.0
@@ -49,6 +55,11 @@ GIVE_UP_ON_BROKER_S: Final = 30.0
 MAX_DROPPED_TOLD: Final = 5
 MAX_STRANGE_BYTES: Final = 64 << 20
 STRANGERS_AT_ONCE: Final = 500
+BATCHES_AHEAD: Final = 3
+BATCH: Final = 1000
+"""Answers that are verified, counted and stored together."""
+LOOK_UP_AFTER_S: Final = 0.2
+"""However fast answers come: so often the broker, the strangers and the time are seen to."""
 
 
 class NotEnrolled(Refused):
@@ -65,6 +76,19 @@ class Relay:
     """Called with agent id, name, and payload as it came."""
     settled_after_s: float = 2.0
     """Whether a sealed answer has more parts nobody can tell who cannot open it: after so much silence it is awaited no longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Payloads that are being verified."""
+
+    payloads: Payloads
+    fresh: Mapping[bytes, tuple[str, bytes]]
+    """Those that were not taken before, by SHA-256."""
+    strange: Payloads
+    """Of agents that nobody has judged."""
+    believed: Payloads
+    checking: asyncio.Task[list[Checked]]
 
 
 @dataclass(slots=True)
@@ -112,6 +136,7 @@ class Collection:
     _told: set[str] = field(default_factory=set)
     _shown: dict[str, set[Place]] = field(default_factory=dict)
     _taken: set[bytes] = field(default_factory=set)
+    _under_way: set[bytes] = field(default_factory=set)
     _last_sequence: int = 0
     _heartbeats_told: int = 0
     _newest_sealed_s: float = 0.0
@@ -122,8 +147,11 @@ class Collection:
     """Payloads of agents that nobody has judged yet."""
     _strange_bytes: int = 0
     _subscriptions: list[Subscription] = field(default_factory=list)
-    _early: list[Message] | None = None
-    """Answers that wait for `begin`."""
+    arrivals: Arrivals = field(default_factory=Arrivals)
+    """What was heard live, until it is taken."""
+    _checkers: Checkers = field(default_factory=Checkers)
+    _held: bool = False
+    """Whether answers wait for `begin`."""
     _unread: bool = False
     """Whether the broker did not answer when the stream was read last."""
     _came_back: bool = False
@@ -154,22 +182,23 @@ class Collection:
 
         With `hold` answers wait for `begin`, so that none is told before whoever shows them knows that they are asked for.
         """
-        self._early = [] if hold else None
+        self._held = hold
+        self._checkers.expect(len(self.targeted))
         for subject, callback in ((results_of(self.action.id), self._on_answer), (ALL_HEARTBEATS, self._on_heartbeat)):
             self._subscriptions.append(await self.broker.subscribe(subject, callback))
         await self.broker.flush()
 
     def begin(self) -> None:
-        """Take what came since `listen`, and from now on what comes."""
-        early, self._early = self._early, None
-        for message in early or ():
-            self._on_answer(message)
+        """From now on what came since `listen`, and what comes, is taken."""
+        self._held = False
+        self.changed.set()
 
     async def close(self) -> None:
         """Hear no more: the connection may live on, and lead other investigations."""
         for subscription in self._subscriptions:
             await subscription.unsubscribe()
         self._subscriptions.clear()
+        await self._checkers.close()
 
     async def until_over(self, *, awaited: set[str], wait: bool, tick: Callable[[], None]) -> None:
         """Collect until every awaited agent is final (with `wait`: every targeted one, else to the end of its life).
@@ -180,6 +209,8 @@ class Collection:
         everyone = set(self.tally.targeted)
         next_read_s, lost_s = time.monotonic() + READ_STREAM_EVERY_S, None
         while True:
+            self.changed.clear()
+            await self.take_arrived(for_s=LOOK_UP_AFTER_S)
             await self._judge_strangers()
             missing = self.tally.waiting(everyone if wait else {agent for agent in awaited if not self._stopped(agent)})
             if not missing - self._settled():
@@ -188,24 +219,42 @@ class Collection:
                 await self.read_stream()
                 return
             lost_s = self._watch_broker(lost_s)
-            if time.monotonic() >= next_read_s and self.broker.is_connected:
+            behind = self.arrivals.overflown and not len(self.arrivals)
+            if (behind or time.monotonic() >= next_read_s) and self.broker.is_connected:
                 await self.read_stream()
                 await self._tell_it_came_back()
                 next_read_s = time.monotonic() + READ_STREAM_EVERY_S
             await self._keep()
             tick()
-            self.changed.clear()
-            try:
-                async with asyncio.timeout(0.2):
-                    await self.changed.wait()
-            except TimeoutError:
-                pass
+            if not len(self.arrivals):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_UP_AFTER_S):
+                        await self.changed.wait()
+
+    async def take_arrived(self, *, for_s: float = float("inf")) -> None:
+        """Take what was heard live, for about so long."""
+        ends_s = time.monotonic() + for_s
+        under_way = 0
+
+        async def batches() -> AsyncIterator[Payloads]:
+            nonlocal under_way
+            while not self._held and time.monotonic() < ends_s:
+                batch = self.arrivals.some(BATCH, after=under_way)
+                if not batch:
+                    return
+                under_way += len(batch)
+                yield batch
+
+        def taken(batch: Payloads) -> None:
+            nonlocal under_way
+            under_way -= len(batch)
+            self.arrivals.taken(len(batch))
+
+        await self._take_all(batches(), taken)
 
     async def read_store(self) -> None:
         """Take what the store has: the stream may have let go of it."""
-        for agent, payload in await self.store.answers(self.action.id):
-            self._take(result_subject(self.action.id, agent), payload)
-        self._unkept.clear()
+        await self._take_all(self.store.answers(self.action.id), kept=True)
 
     def withheld(self) -> list[str]:
         """The names of agents that say in their own signed heartbeats that they have the action, and of which nothing came.
@@ -217,7 +266,7 @@ class Collection:
         return [
             self.name_of(agent)
             for agent, sequence in sorted(self.placed.items())
-            if sequence and agent not in self.tally.outcomes and agent not in self.sealed and self._has(agent, sequence)
+            if sequence and agent not in self.tally.said and agent not in self.sealed and self._has(agent, sequence)
         ]
 
     def _has(self, agent: str, sequence: int) -> bool:
@@ -275,12 +324,10 @@ class Collection:
         Raises:
             NotPermittedError: it never will.
         """
+        await self.take_arrived()
+        self.arrivals.overflown = False
         try:
-            async for stored in self.broker.read_stream(
-                RESULTS, results_of(self.action.id), after_seq=self._last_sequence
-            ):
-                self._last_sequence = max(self._last_sequence, stored.sequence)
-                self._take(stored.subject, stored.data)
+            await self._read_on()
             self._unread = False
             await self._judge_strangers()
         except NotPermittedError:
@@ -290,13 +337,36 @@ class Collection:
                 self.on_warning(str(error))
             self._unread = True
 
+    async def _read_on(self) -> None:
+        """What is taken moves on where the stream is read from the next time."""
+        ends: deque[int] = deque()
+
+        async def batches() -> AsyncIterator[Payloads]:
+            batch: list[tuple[str, bytes]] = []
+            after = self._last_sequence
+            async for stored in self.broker.read_stream(RESULTS, results_of(self.action.id), after_seq=after):
+                batch.append((stored.subject.rpartition(".")[2], stored.data))
+                after = stored.sequence
+                if len(batch) >= BATCH:
+                    ends.append(after)
+                    yield batch
+                    batch = []
+            ends.append(after)
+            yield batch
+
+        def taken(_: Payloads) -> None:
+            self._last_sequence = ends.popleft()
+
+        await self._take_all(batches(), taken)
+
     async def _keep(self) -> None:
-        batch, self._unkept = self._unkept, []
+        batch = list(self._unkept)
         if batch and self.store_problem is None:
             try:
                 await self.store.keep_answers(self.action.id, batch)
             except DeploymentError as error:
                 self._store_failed(error)
+        del self._unkept[: len(batch)]
 
     def _store_failed(self, error: DeploymentError) -> None:
         """A full disk here must not hide what the fleet says; the stream still has the answers."""
@@ -304,10 +374,8 @@ class Collection:
         self.on_warning(f"answers are shown and not kept: {error}")
 
     def _on_answer(self, message: Message) -> None:
-        if self._early is not None:
-            self._early.append(message)
-            return
-        self._take(message.subject, message.data)
+        self.arrivals.put(message.subject.rpartition(".")[2], message.data)
+        self.changed.set()
 
     def _on_heartbeat(self, message: Message) -> None:
         agent = message.subject.rpartition(".")[2]
@@ -326,17 +394,54 @@ class Collection:
         else:
             self.seen_since.add(agent)
 
-    def _take(self, subject: str, payload: bytes) -> None:
-        """One payload, live or from the stream; what does not verify is dropped, counted and named."""
-        agent = subject.rpartition(".")[2]
-        mark = hashlib.sha256(payload).digest()
-        if mark in self._taken:  # the stream repeats what was heard live; opening it again would cost as much
-            return
-        self._taken.add(mark)
-        if self._is_strange(agent):
+    async def _take_all(
+        self,
+        batches: AsyncIterator[Payloads],
+        taken: Callable[[Payloads], None] = lambda _: None,
+        *,
+        kept: bool = False,
+    ) -> None:
+        """Payloads, live, from the stream or (`kept`) from the store, batch by batch, of which `taken` is told.
+
+        While some are counted and stored others are verified, and no more is read than that: whoever is slow reads slowly.
+        """
+        under_way: deque[_Batch] = deque()
+        try:
+            async for payloads in batches:
+                under_way.append(self._begin(payloads))
+                if len(under_way) > BATCHES_AHEAD:
+                    await self._end(under_way[0], kept=kept)
+                    taken(under_way.popleft().payloads)
+            while under_way:
+                await self._end(under_way[0], kept=kept)
+                taken(under_way.popleft().payloads)
+        finally:
+            for batch in under_way:
+                batch.checking.cancel()
+                self._under_way.difference_update(batch.fresh)
+
+    def _begin(self, payloads: Payloads) -> _Batch:
+        fresh: dict[bytes, tuple[str, bytes]] = {}
+        for agent, payload in payloads:
+            mark = hashlib.sha256(payload).digest()
+            # the stream repeats what was heard live; opening it again would cost as much
+            if mark not in self._taken and mark not in self._under_way:
+                fresh[mark] = (agent, payload)
+        self._under_way.update(fresh)
+        known = [one for one in fresh.values() if not self._is_strange(one[0])]
+        strange = [one for one in fresh.values() if self._is_strange(one[0])]
+        return _Batch(payloads, fresh, strange, *self._verify(known))
+
+    async def _end(self, batch: _Batch, *, kept: bool) -> None:
+        """What does not verify is dropped, counted and named."""
+        checked = await batch.checking
+        for (agent, payload), part in zip(batch.believed, checked, strict=True):
+            self.accept(agent, payload, part, kept=kept)
+        for agent, payload in batch.strange:
             self._hold(agent, payload)
-            return
-        self._open(agent, payload)
+        self._taken.update(batch.fresh)
+        self._under_way.difference_update(batch.fresh)
+        await self._keep()
 
     def _is_strange(self, agent: str) -> bool:
         """Whether it came after the inventory was read: what it says waits until it was judged."""
@@ -357,8 +462,7 @@ class Collection:
         """Read the facts of agents that came meanwhile, judge them, and take what they said."""
         if not self._strangers or self.enrolled is None or not self.broker.is_connected:
             return
-        strangers, self._strangers, self._strange_bytes = self._strangers, {}, 0
-        agents = list(strangers)
+        agents = list(self._strangers)
         try:
             for start in range(0, len(agents), STRANGERS_AT_ONCE):
                 subjects = [facts_subject(agent) for agent in agents[start : start + STRANGERS_AT_ONCE]]
@@ -367,9 +471,12 @@ class Collection:
             await self.enrolled.judge([host for host in self.inventory.hosts.values() if host.judged is None])
         except BrokerError as error:
             self.on_warning(str(error))
-        for agent, payloads in strangers.items():
-            for payload in payloads:
-                self._open(agent, payload)
+        believed, checking = self._verify(
+            [(agent, payload) for agent, payloads in self._strangers.items() for payload in payloads]
+        )
+        for (agent, payload), part in zip(believed, await checking, strict=True):
+            self.accept(agent, payload, part, kept=False)
+        self._strangers, self._strange_bytes = {}, 0
 
     def _why_not(self, agent: str) -> str:
         host = self.inventory.hosts.get(agent)
@@ -377,19 +484,32 @@ class Collection:
             return ""
         return self.enrolled.why_not(host)
 
-    def _open(self, agent: str, payload: bytes) -> None:
-        try:
+    def _verify(self, payloads: Payloads) -> tuple[Payloads, asyncio.Task[list[Checked]]]:
+        """Those of agents that are believed, and what becomes of each."""
+        believed = []
+        for agent, payload in payloads:
             why = self._why_not(agent)
             if why:
-                raise NotEnrolled(why)
-            head, piece = unpack(payload, action=self.action.id, agent=agent, private_key=self.private_key)
+                self._drop(agent, NotEnrolled(why))
+            else:
+                believed.append((agent, payload))
+        work = Answers(self.action.id, self.private_key, believed)
+        return believed, asyncio.create_task(self._checkers.check(work))
+
+    def accept(self, agent: str, payload: bytes, part: Checked, *, kept: bool) -> None:
+        """What was opened and verified, into the tally, to whoever shows it and to what the store is to keep."""
+        try:
+            problem = part.error()
+            if problem is not None:
+                raise problem
+            head, piece = split_part(part.content)
             if self.cancel and head.digest != self.digest:
                 self._take_refusal(agent, head, piece)
                 return
             if head.digest != self.digest:
                 # somebody published other bytes under this action's id, and the agent answered to those
                 raise BadFrame("it answers other bytes than this action's")
-            told = self._assemblies.setdefault(agent, Assembly()).add(head, piece)
+            told = self._put_together(agent, head, piece)
             if told is not None:
                 self._check(head, told)
         except (Refused, BadInput) as error:
@@ -398,13 +518,19 @@ class Collection:
             else:
                 self._drop(agent, error)
             return
-        self._unkept.append((agent, payload))
+        if not kept:
+            self._unkept.append((agent, payload))
         if self.relay is not None:
             self.relay.on_payload(agent, self.name_of(agent), payload)
         self.seen_since.add(agent)
         if told is not None:
             self._count(agent, told)
         self.changed.set()
+
+    def _put_together(self, agent: str, head: Head, piece: bytes) -> Outcome | Piece | None:
+        """What is told, when all of it is there. Most answers are one part, and nothing is kept of them."""
+        whole = alone(head, piece)
+        return whole if whole is not None else self._assemblies.setdefault(agent, Assembly()).add(head, piece)
 
     def _pass_on(self, agent: str, payload: bytes) -> None:
         """Sealed to somebody else, who will tell whether it is an answer at all."""
@@ -443,6 +569,16 @@ class Collection:
         if outcome is not None:
             self._told.add(agent)
             self.on_outcome(agent, self.name_of(agent), outcome)
+            self._release(agent)
+
+    def _release(self, agent: str) -> None:
+        """Its findings were shown, and are in the store: nothing of them stays here."""
+        self.tally.release(agent)
+        self._shown.pop(agent, None)
+        if (
+            agent in self._assemblies and not self._assemblies[agent].parts
+        ):  # of another answer, which may beat this one
+            del self._assemblies[agent]
 
     def unshown(self, agent: str) -> Outcome | None:
         """What an agent said, without the findings that `on_piece` took."""
@@ -468,7 +604,7 @@ class Collection:
     def name_of(self, agent: str) -> str:
         """As the inventory knows it, whatever an answer claims."""
         host = self.inventory.hosts.get(agent)
-        name = host.name if host is not None else self.tally.names().get(agent, agent)
+        name = host.name if host is not None else self.tally.name(agent)
         disputed = bool(self._why_not(agent))
         return f"{name} ({agent})" if disputed and name != agent else name
 

@@ -212,6 +212,7 @@ acl = "{acl}"                  # and with which weight
 heartbeat_s = 60
 module_timeout_s = 300              # an operation that takes longer is killed
 module_memory_bytes = 1073741824    # and one that needs more
+module_cpu_percent = 100            # of one processor: what has used its share waits
 module_niceness = 19                # 0 to 19: lower answers sooner on a busy host, and disturbs it more
 # extraprivacymode = true           # results name no file, person, peer or host of this one: `masked` stands there
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from investigator.console.enrolled import load_enrolled
 from investigator.console.heads import keep_heads
-from investigator.console.inventory import load_inventory
+from investigator.console.inventory_cache import load_inventory
 from investigator.console.sync import rebuild
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ async def known_inventory(broker: Broker, store: Store) -> Inventory:
     """
     rebuilt = await rebuild(store, broker)
     before = await store.beats()
-    inventory = await load_inventory(broker, before)
+    inventory = await load_inventory(broker, before, store=store)
     await store.keep_beats({agent: beat for agent, beat in inventory.beats.items() if beat != before.get(agent)})
     inventory.dropped[:0] = rebuilt
     return inventory

@@ -184,6 +184,7 @@ class Gateway:
         """
         request = api.read_request(exchange.data, api.Cancel)
         cancelling = await asyncio.to_thread(self._may_cancel, request.envelope)
+        exchange.action = cancelling.cancel.id
         await publish_cancel(cancelling, self.broker, now_s=time.time())
         told = api.Cancelled(action=cancelling.cancel.id, digest=cancelling.cancel.digest)
         await exchange.send(api.encode(told))

@@ -9,14 +9,12 @@ from investigator.console.heads import ChainHead
 from investigator.errors import BadInput, Refused
 from investigator.protocol.action import utc
 from investigator.protocol.facts import Facts, Heartbeat, decode_facts, decode_heartbeat
-from investigator.protocol.subjects import ALL_FACTS, ALL_HEARTBEATS, FACTS, HEARTBEATS
 from investigator.protocol.target import Condition, NoVerdict, judge
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
 
-    from investigator.broker.connection import Broker
     from investigator.console.standing import Judged
 
 ONLINE_HEARTBEATS: Final = 3
@@ -139,8 +137,12 @@ class Inventory:
         try:
             facts, _ = decode_facts(frame, agent=agent)
         except (BadInput, Refused) as error:
-            self._drop(str(error))
+            self.drop(str(error))
             return
+        self.take_facts(agent, facts, seen)
+
+    def take_facts(self, agent: str, facts: Facts, seen: datetime) -> None:
+        """Take facts that this agent signed, as somebody has verified."""
         known = self.hosts.get(agent)
         if known is None:
             self.hosts[agent] = Host(facts, seen, self.beats.get(agent))
@@ -155,20 +157,21 @@ class Inventory:
         try:
             heartbeat = decode_heartbeat(frame, host.facts.public_key)
         except (BadInput, Refused) as error:
-            self._drop(f"{host.name}: {error}")
+            self.drop(f"{host.name}: {error}")
             return False
-        return self._take(host, heartbeat, seen)
+        return self.take_heartbeat(host, heartbeat, seen)
 
-    def _drop(self, line: str) -> None:
+    def drop(self, line: str) -> None:
+        """Remember what did not verify, up to a bound."""
         if len(self.dropped) < MAX_DROPPED_TOLD:
             self.dropped.append(line)
 
-    def _take(self, host: Host, heartbeat: Heartbeat, seen: datetime) -> bool:
-        """Only what is newer by the agent's own clock: a broker that plays old ones back makes nobody look alive."""
+    def take_heartbeat(self, host: Host, heartbeat: Heartbeat, seen: datetime) -> bool:
+        """Take a heartbeat that this host signed, as somebody has verified: only what is newer by the agent's own clock: a broker that plays old ones back makes nobody look alive."""
         known, new = self.beats.get(host.id), Beat(heartbeat.t, seen.timestamp(), heartbeat.x)
         if known is not None and heartbeat.t < known.floor_s:
             if host.id not in self.set_back:
-                self._drop(
+                self.drop(
                     f"{host.name}: its heartbeats are older than one that was heard before, and count for nothing: "
                     "its clock was set back, or somebody plays them back"
                 )
@@ -181,20 +184,6 @@ class Inventory:
         host.beat = self.beats[host.id] = new
         host.heartbeat, host.heartbeat_seen = heartbeat, utc(new.seen_s)
         return True
-
-
-async def load_inventory(broker: Broker, beats: Mapping[str, Beat] | None = None) -> Inventory:
-    """Read facts and heartbeats from their streams; `beats` as `Inventory` takes them.
-
-    Raises:
-        BrokerError: the broker does not answer, or has no such streams.
-    """
-    inventory = Inventory(beats)
-    async for stored in broker.read_stream(FACTS, ALL_FACTS, after_seq=0):
-        inventory.hear_facts(stored.subject.rpartition(".")[2], stored.data, stored.time)
-    async for stored in broker.read_stream(HEARTBEATS, ALL_HEARTBEATS, after_seq=0):
-        inventory.hear_heartbeat(stored.subject.rpartition(".")[2], stored.data, stored.time)
-    return inventory
 
 
 def _is_meant(condition: Condition, host: Host, now: datetime, came_to: Collection[tuple[str, str, str]]) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import hashlib
+import logging
 import time
 from collections.abc import Coroutine
 from typing import Any, Final
@@ -25,6 +26,7 @@ from investigator.console.rules import Rules
 from investigator.console.standing import Policy
 from investigator.console.store import Store, Targeted
 from investigator.errors import BadInput, BrokerError
+from investigator.logs import about
 from investigator.protocol.action import utc
 from investigator.protocol.answer import MAX_PART_BYTES
 from investigator.protocol.piece import Piece
@@ -33,6 +35,7 @@ from investigator.protocol.subjects import ACTIONS, RESULTS
 from investigator.protocol.tally import count
 
 MAX_NAMED: Final = 20
+_log = logging.getLogger(__name__)
 
 
 async def investigate(
@@ -97,6 +100,21 @@ async def _follow(
         prepared.action.id,
         [Targeted(host.id, host.name, sequence=collection.placed.get(host.id, 0)) for host in targeted],
     )
+    _log.info(
+        "action %s published on %s, %d agents are targeted",
+        prepared.action.id,
+        ", ".join(prepared.subjects[:MAX_NAMED]),
+        len(targeted),
+        extra=about(
+            "published",
+            action=prepared.action.id,
+            digest=prepared.envelope.digest,
+            target=prepared.action.target,
+            modules=[operation.module for operation in prepared.action.operations],
+            targeted=len(targeted),
+            expected=len(expected),
+        ),
+    )
     audience.started(prepared.action, targeted=len(targeted), expected=len(expected))
     collection.begin()
 
@@ -142,10 +160,10 @@ async def _warn_of_full_stream(broker: Broker, audience: Audience) -> None:
 
 def tell_progress(collection: Collection, audience: Audience, *, began: float) -> None:
     """How it stands; `began` is on `time.monotonic()`'s scale."""
-    counts = collection.tally.counts()
+    counts = collection.tally.answered()
     audience.progress(
-        targeted=len(collection.tally.names()),
-        answered=len(collection.tally.outcomes),
+        targeted=len(collection.tally.agents()),
+        answered=len(collection.tally.said),
         found=counts.get("found", 0),
         failed=sum(counts.get(state, 0) for state in ("failed", "timeout", "refused", "cancelled")),
         elapsed_s=time.monotonic() - began,
@@ -161,6 +179,8 @@ async def _open(  # noqa: PLR0917 - what an open console consists of
     targeted = fleet.counted(matching)
 
     def tell(agent: str, name: str, outcome: Outcome) -> None:
+        if _log.isEnabledFor(logging.INFO):
+            log_arrival(prepared, agent, name, outcome)
         audience.outcome(agent, name, outcome.state, outcome)
 
     collection = Collection(
@@ -179,6 +199,25 @@ async def _open(  # noqa: PLR0917 - what an open console consists of
     return targeted, collection
 
 
+def log_arrival(prepared: Prepared, agent: str, name: str, outcome: Outcome) -> None:
+    """That an agent's outcome is here: its state, and nothing of what it found."""
+    _log.info(
+        "action %s: the answer of %s arrived: %s",
+        prepared.action.id,
+        name,
+        outcome.state,
+        extra=about(
+            "arrived",
+            action=prepared.action.id,
+            digest=prepared.envelope.digest,
+            agent=agent,
+            name=name,
+            state=outcome.state,
+            code=outcome.code,
+        ),
+    )
+
+
 async def _publish_again(prepared: Prepared, broker: Broker, collection: Collection, audience: Audience) -> None:
     """Where the broker has lost the action with its store, only this console has it for agents that did not hear it yet.
 
@@ -191,7 +230,7 @@ async def _publish_again(prepared: Prepared, broker: Broker, collection: Collect
     lost = [subject for subject in prepared.subjects if subject not in present]
     if not lost:
         return
-    if "cancelled" in collection.tally.counts():
+    if "cancelled" in collection.tally.answered():
         audience.warn("the broker lost its store: agents that have not heard this action will not")
         return
     with contextlib.suppress(BadInput):  # it has expired
@@ -222,17 +261,17 @@ def conclude(
     Nor have those whose answers are sealed to somebody else.
     """
     states, tally = collection.states(), collection.tally
-    sealed = collection.sealed - set(tally.outcomes)
+    sealed = collection.sealed - tally.said.keys()
     stateless = working | sealed
     for agent in sorted(states, key=lambda agent: (collection.name_of(agent), agent)):
         if tally.is_final(agent) or agent in sealed:
             continue
         name, outcome, lacks = collection.name_of(agent), collection.unshown(agent), collection.lacking(agent)
-        unfinished = bool(lacks) or (outcome is not None and agent not in tally.outcomes)
+        unfinished = bool(lacks) or (outcome is not None and agent not in tally.said)
         if agent not in working:
             audience.outcome(agent, name, states[agent], outcome, unfinished=unfinished)
         elif outcome is not None and unfinished:
-            if agent not in tally.outcomes:
+            if agent not in tally.said:
                 outcome = msgspec.structs.replace(outcome, reason="it began to answer, and had not ended yet")
             audience.outcome(agent, name, "working", outcome, unfinished=True)
         if lacks:
@@ -249,6 +288,22 @@ def conclude(
         interrupted=interrupted,
         dropped=collection.dropped,
         sealed=len(sealed),
+    )
+    _log.info(
+        "action %s: %d of %d agents have a final state",
+        summary.action,
+        sum(summary.states.values()),
+        summary.targeted,
+        extra=about(
+            "tallied",
+            action=summary.action,
+            digest=collection.digest,
+            targeted=summary.targeted,
+            states=summary.states,
+            working=summary.working,
+            dropped=summary.dropped,
+            elapsed_s=round(elapsed_s, 3),
+        ),
     )
     audience.summary(summary)
     return summary

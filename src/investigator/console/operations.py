@@ -11,10 +11,10 @@ from msgspec import inspect
 from investigator.errors import BadInput
 from investigator.modules import get_module
 from investigator.modules.interface import load_parameters
-from investigator.protocol.action import Operation, compressed
+from investigator.protocol.action import AskedLimits, Operation, compressed
 from investigator.protocol.codec import convert
 
-_KEYS: Final = ("module", "parameters", "is_compressed", "want_compressed")
+_KEYS: Final = ("module", "parameters", "is_compressed", "want_compressed", "limits")
 _SUCCESSORS: Final = {"connected": "netstat"}
 """MIG's modules of before 2014, which some of its published files still name."""
 
@@ -24,6 +24,7 @@ class _Written(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     parameters: Any = None
     is_compressed: bool = False
     want_compressed: bool = False
+    limits: AskedLimits | None = None
 
 
 def read_operation(document: Mapping[str, Any], *, what: str, local: bool, notes: list[str]) -> Operation:
@@ -39,7 +40,12 @@ def read_operation(document: Mapping[str, Any], *, what: str, local: bool, notes
         successor = _SUCCESSORS.get(written.module)
         hint = f"It was MIG's before 2014; {successor} does that now." if successor else error.hint
         raise BadInput(f"{what}: {error}", hint=hint) from None
-    given = Operation(module=written.module, parameters=written.parameters, is_compressed=written.is_compressed)
+    given = Operation(
+        module=written.module,
+        parameters=written.parameters,
+        is_compressed=written.is_compressed,
+        limits=written.limits,
+    )
     try:
         parameters = _declared_case(given.opened(), inspect.type_info(module.spec.parameters), what="parameters")
         parameters = _before_searches(written.module, parameters, what, notes)
@@ -49,7 +55,7 @@ def read_operation(document: Mapping[str, Any], *, what: str, local: bool, notes
         raise
     if written.is_compressed and parameters == given.opened():
         return given
-    operation = Operation(module=written.module, parameters=parameters)
+    operation = Operation(module=written.module, parameters=parameters, limits=written.limits)
     return compressed(operation) if written.is_compressed or written.want_compressed else operation
 
 

@@ -58,7 +58,7 @@ class Recorder:
 
 def tally_of(collection: Collection, summary: Summary, *, by: str, asked_s: float) -> TallyRecord:
     """What there is to record; final if every targeted agent is, or the action's time is over."""
-    everyone = not collection.tally.waiting(set(collection.tally.names()))
+    everyone = not collection.tally.waiting(collection.tally.agents())
     return TallyRecord(
         id=collection.action.id,
         digest=collection.digest,

@@ -44,7 +44,7 @@ class Relaying:
         """Set where it makes no sense to go on."""
         self._exchange = exchange
         self._prepared = prepared
-        self._id = prepared.action.id
+        self._id = exchange.action = prepared.action.id
         self._answered: set[str] = set()
         self._payloads: Counter[str] = Counter()
         self._states: dict[str, str] = {}

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from investigator.console.table import aligned
 from investigator.printable import printable
 
 if TYPE_CHECKING:
+    from investigator.broker.service_stats import ServiceStats
     from investigator.broker.streams import StreamState
     from investigator.console.status import Status
 
@@ -30,6 +33,15 @@ def status_lines(status: Status) -> list[str]:
         lines.append("")
         rows = [(one.what, one.name, f"{one.days_left:,.0f} days left") for one in status.expiries]
         lines += aligned(rows, [("what ends", 24), ("whose", 40), ("when", 20)])
+    if status.services:
+        rows = [(one.name, one.version, _since(one), _work(one)) for one in status.services]
+        lines += ["", *aligned(rows, [("service", 16), ("version", 12), ("since", 17), ("what it did", 50)])]
+        lines += [
+            f"  ! {printable(one.name)} {printable(part.name)}: {printable(part.last_error)[:200]}"
+            for one in status.services
+            for part in one.endpoints
+            if part.last_error
+        ]
     if status.answers:
         counted = ", ".join(f"{count} {name}" for name, count in status.agents.items())
         lines += [
@@ -44,6 +56,7 @@ def status_json(status: Status) -> dict[str, Any]:
     return {
         "ok": not status.care,
         **asdict(status),
+        "services": [msgspec.to_builtins(one) for one in status.services],
         "streams": [{**asdict(state), "full": round(state.full, 4)} for state in status.streams],
     }
 
@@ -65,6 +78,23 @@ def _row(state: StreamState) -> tuple[str, ...]:
     kept = f"{state.replicas} servers, leader {state.leader or 'none'}" if state.in_cluster else "this server"
     limit = size(state.max_bytes) if state.max_bytes else "-"
     return state.name, f"{state.messages:,}", size(state.bytes), limit, f"{state.full:.0%}", kept
+
+
+def _since(service: ServiceStats) -> str:
+    return service.started[:16].replace("T", " ") + "Z" if service.started else ""
+
+
+def _work(service: ServiceStats) -> str:
+    """Every number that is not 0, by its part."""
+    told = []
+    for part in service.endpoints:
+        counts = {name: count for name, count in part.numbers().items() if count}
+        if part.num_errors:
+            counts["failed"] = part.num_errors
+        if not counts and part.num_requests:
+            counts["answered"] = part.num_requests
+        told += [f"{part.name}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items())] if counts else []
+    return "; ".join(told) or "nothing yet"
 
 
 def _things(number: int) -> str:

@@ -1,16 +1,19 @@
 """`--output text`: results on stdout as MIG prints them (agent, space, line); all else on stderr.
 
 An agent that did not answer what was asked is always named, with the reason: `-show` chooses among answers only.
+
+Of many agents, equal findings are told as a group at the end, the rarest first. On a terminal only the first of a group are
+printed as they come: a pipe or a file gets every line.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TextIO
 
 from investigator.console.audience import Shown, Summary
+from investigator.console.grouping import GROUPED_FROM, IN_FULL, Groups, Names
 from investigator.console.render_parts import ModuleLines, Quiet, why
 from investigator.printable import printable
 from investigator.protocol.action import Action
@@ -18,8 +21,10 @@ from investigator.protocol.piece import Piece
 from investigator.protocol.result import Outcome, Result
 from investigator.protocol.tally import STATES
 
-MAX_NAMES: Final = 50
-"""How many agents of one state and reason are named; `-show all` has a line for each."""
+MAX_REASONS: Final = 500
+MAX_REASONS_TOLD: Final = 20
+"""Of one state, each with the first names; `-show all` has a line for each agent."""
+_OTHER_REASONS: Final = "for other reasons"
 _ANSWERED: Final = ("found", "notfound")
 _COLOURS: Final[dict[Shown, str]] = {
     "found": "32",
@@ -31,7 +36,7 @@ _COLOURS: Final[dict[Shown, str]] = {
     "offline": "33",
     "working": "33",
 }
-_WORKING: Final = "working"
+_TOLD: Final[tuple[Shown, ...]] = (*STATES, "working")
 
 
 class TextRenderer(Quiet):
@@ -45,7 +50,13 @@ class TextRenderer(Quiet):
         self._lines = lines
         self._shown = 0
         self._fleet = True
-        self._others: dict[tuple[Shown, str], list[str]] = {}
+        self._others: dict[tuple[Shown, str], Names] = {}
+        self._groups = Groups()
+        self._brief = stdout.isatty()
+        self._unprinted = 0
+        self._nothing = 0
+        self._ahead: set[str] = set()
+        """Agents of which findings were printed that came ahead of the rest."""
         self._soft_errors = SoftErrors()
         self._coloured = stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
@@ -57,19 +68,18 @@ class TextRenderer(Quiet):
         are = "agent is" if targeted == 1 else "agents are"
         self.say(f"{targeted} {are} targeted, {expected} expected to answer. Following action ID {action.id}.")
 
-    def piece(self, agent: str, name: str, piece: Piece) -> bool:  # noqa: ARG002 - the protocol's
+    def piece(self, agent: str, name: str, piece: Piece) -> bool:
         """Its lines, where only findings are wanted: all else is about the whole result."""
         if self._show != "found":
             return False
         found = Result(foundanything=True, success=True, elements=piece.elements)
-        shown = printable(name)
-        for line in self._lines.of(piece.operation, found, everything=False):
-            self.put(f"{shown} {line}\n")
+        self._ahead.add(agent)
+        self._print(printable(name), list(self._lines.of(piece.operation, found, everything=False)))
         return True
 
     def outcome(
         self,
-        agent: str,  # noqa: ARG002 - the protocol's
+        agent: str,
         name: str,
         state: Shown,
         outcome: Outcome | None,
@@ -81,7 +91,8 @@ class TextRenderer(Quiet):
         if self._wants(state):
             self._shown += 1
         if outcome is not None:
-            self._results(shown, state, outcome)
+            self._results(agent, shown, state, outcome)
+        self._nothing += state == "notfound"
         if state in _ANSWERED:
             if self._show != "found" and self._wants(state):
                 self.put(f"{shown} command success\n")
@@ -89,14 +100,16 @@ class TextRenderer(Quiet):
             reason = why(outcome)
             self.say(f"{shown} command did not succeed. status={state}" + (f" ({reason})" if reason else ""))
         else:
-            self._others.setdefault((state, why(outcome)), []).append(shown)
+            key = (state, why(outcome))
+            if key not in self._others and len(self._others) >= MAX_REASONS:
+                key = (state, _OTHER_REASONS)
+            self._others.setdefault(key, Names()).add(shown)
 
     def summary(self, summary: Summary) -> None:
         """Who did not answer and why, how many have results, and one line with the counts."""
-        for state in (*STATES, _WORKING):
-            for (of, reason), names in sorted(self._others.items()):
-                if of == state:
-                    self.say(self._colour(state, state) + f": {_named(names)}" + (f" ({reason})" if reason else ""))
+        self._tell_groups(summary.action)
+        for state in _TOLD:
+            self._tell_others(state)
         if self._soft_errors.agents:
             self.say(str(self._soft_errors))
         agents = "agents have" if self._shown > 1 else "agent has"
@@ -106,27 +119,67 @@ class TextRenderer(Quiet):
     def _wants(self, state: Shown) -> bool:
         return self._show in ("all", state)
 
-    def _results(self, name: str, state: Shown, outcome: Outcome) -> None:
+    def _results(self, agent: str, name: str, state: Shown, outcome: Outcome) -> None:
         """Findings are shown even where another operation of the same agent failed."""
         everything = self._show != "found"
         if not everything and state in _ANSWERED:
             self._soft_errors.note(name, outcome)
         if everything and not self._wants(state):
             return
-        for number, result in enumerate(outcome.results):
-            if everything or result.foundanything:
-                for line in self._lines.of(number, result, everything=everything):
-                    self.put(f"{name} {line}\n")
+        lines = [
+            line
+            for number, result in enumerate(outcome.results)
+            if everything or result.foundanything
+            for line in self._lines.of(number, result, everything=everything)
+        ]
+        if self._is_repetition(agent, name, state, lines):
+            self._unprinted += 1
+        else:
+            self._print(name, lines)
+
+    def _is_repetition(self, agent: str, name: str, state: Shown, lines: list[str]) -> bool:
+        """Whether a person has read the same often enough; of what was printed ahead nobody can tell."""
+        ahead = agent in self._ahead
+        self._ahead.discard(agent)
+        if self._show != "found" or state != "found" or ahead:
+            return False
+        return self._groups.add(name, lines) > IN_FULL and self._brief
+
+    def _print(self, name: str, lines: list[str]) -> None:
+        if lines:
+            self.put("".join(f"{name} {line}\n" for line in lines))
+
+    def _tell_groups(self, action: str) -> None:
+        told = self._groups.told()
+        for line in told:
+            self.say(line)
+        if self._unprinted:
+            self.say(
+                f"{self._unprinted:,} of these are not printed; `investigator results {action} | less` has every line"
+            )
+        if self._show == "found" and self._nothing >= GROUPED_FROM:
+            self.say(f"{self._nothing:,} agents: found nothing")
+
+    def _tell_others(self, state: Shown) -> None:
+        """Of one state: who, by reason, the rarest first."""
+        found = [(names.count, reason, names) for (of, reason), names in self._others.items() if of == state]
+        found.sort(key=lambda one: one[:2])
+        for _, reason, names in found[:MAX_REASONS_TOLD]:
+            self.say(self._colour(state, state) + f": {_named(names)}" + (f" ({reason})" if reason else ""))
+        left = found[MAX_REASONS_TOLD:]
+        if left:
+            agents = sum(count for count, _, _ in left)
+            self.say(f"{self._colour(state, state)}: {agents:,} more, for {len(left):,} more reasons")
 
     def _counts(self, summary: Summary) -> str:
         states = ", ".join(
-            self._colour(state, f"{summary.states[state]} {state}") for state in STATES if summary.states.get(state)
+            self._colour(state, f"{summary.states[state]:,} {state}") for state in STATES if summary.states.get(state)
         )
         if summary.working:
             states += f"{', ' if states else ''}{summary.working} still working"
         if summary.sealed:
             states += f"{', ' if states else ''}{summary.sealed} sealed to another key"
-        line = f"{summary.targeted} targeted" + (f": {states}" if states else "") + f" in {summary.elapsed_s:.2f} s"
+        line = f"{summary.targeted:,} targeted" + (f": {states}" if states else "") + f" in {summary.elapsed_s:.2f} s"
         if summary.dropped:
             line += f"; {summary.dropped} answers dropped, since they did not verify"
         if summary.interrupted:
@@ -160,7 +213,6 @@ class SoftErrors:
         return f"{self.agents} {agents} reported {self.errors} {errors}, such as {self.example} (-show all tells all)"
 
 
-def _named(names: Sequence[str]) -> str:
-    listed = ", ".join(sorted(names)[:MAX_NAMES])
-    more = len(names) - MAX_NAMES
-    return listed + (f" and {more} more (-show all names each)" if more > 0 else "")
+def _named(names: Names) -> str:
+    more = f" and {names.more():,} more (-show all names each)" if names.more() else ""
+    return ", ".join(names.first()) + more

@@ -54,7 +54,16 @@ _ENROLMENT: Final = (
     """CREATE TABLE statements (
         mark TEXT PRIMARY KEY, envelope BLOB NOT NULL, rules TEXT NOT NULL, problem TEXT NOT NULL) WITHOUT ROWID""",
 )
-VERSIONS: Final[Sequence[Sequence[str]]] = (_FIRST, _RECORDS, _ENROLMENT)
+_INVENTORY: Final = (
+    # what each agent signed, verified: `inventory_cache`
+    """CREATE TABLE facts (
+        agent TEXT PRIMARY KEY, sequence INTEGER NOT NULL, seen_s REAL NOT NULL, content BLOB NOT NULL,
+        problem TEXT NOT NULL)""",
+    """CREATE TABLE heartbeats (
+        agent TEXT PRIMARY KEY, sequence INTEGER NOT NULL, seen_s REAL NOT NULL, content BLOB NOT NULL,
+        problem TEXT NOT NULL)""",
+)
+VERSIONS: Final[Sequence[Sequence[str]]] = (_FIRST, _RECORDS, _ENROLMENT, _INVENTORY)
 """The statements that lead from each version of the schema to the next; a released one is never changed."""
 BUSY_S: Final = 10.0
 """How long a console waits for another one that writes."""

@@ -12,10 +12,11 @@ import msgspec
 
 from investigator.broker import certificates
 from investigator.broker.credentials import Credentials
+from investigator.broker.service_stats import ServiceStats, ask_services
 from investigator.broker.streams import StreamState, stream_states
 from investigator.broker.tls import split_servers
 from investigator.config import BROKER_FILE, load_broker
-from investigator.console.inventory import load_inventory
+from investigator.console.inventory_cache import load_inventory
 from investigator.console.link import console_link
 from investigator.errors import BrokerError, DeploymentError, InvestigatorError
 
@@ -62,6 +63,8 @@ class Status:
     expiries: list[Expiry] = field(default_factory=list)
     agents: dict[str, int] = field(default_factory=dict)
     """How many are online, idle and offline."""
+    services: list[ServiceStats] = field(default_factory=list)
+    """Those that answered: what enrols agents and purges results, and gateways."""
     care: list[str] = field(default_factory=list)
     """What needs somebody; empty: all is well."""
 
@@ -104,6 +107,15 @@ async def _ask_broker(broker: Broker, status: Status, served: list[Certificate])
         await broker.flush()
         trips_s.append(asyncio.get_running_loop().time() - began_s)
     status.round_trip_s = min(trips_s)
+    asking = asyncio.create_task(ask_services(broker))
+    try:
+        await _ask_streams(broker, status)
+        status.services = await asking
+    finally:
+        asking.cancel()
+
+
+async def _ask_streams(broker: Broker, status: Status) -> None:
     status.streams = await stream_states(broker)
     told_s = max((state.told_s for state in status.streams), default=0.0)
     apart_s = told_s - time.time()

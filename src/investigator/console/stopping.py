@@ -21,7 +21,6 @@ from investigator.console.standing import Policy
 from investigator.console.store import Store
 from investigator.protocol.action import utc
 from investigator.protocol.result import Outcome
-from investigator.protocol.tally import count
 
 
 @dataclass(slots=True)
@@ -99,7 +98,7 @@ async def stop_and_follow(
         await collection.listen()
         await collection.read_stream()
         remaining |= collection.tally.waiting(awaited(targeted, now))
-        stopped.running, stopped.ended_before = len(remaining), len(collection.tally.outcomes)
+        stopped.running, stopped.ended_before = len(remaining), len(collection.tally.said)
         await publish_cancel(cancelling, broker, now_s=time.time())
         started(stopped)
         audience.started(action.action, targeted=len(targeted), expected=stopped.running)
@@ -114,7 +113,7 @@ async def stop_and_follow(
         Summary(
             action=action.action.id,
             targeted=len(targeted),
-            states=count(outcome.state for outcome in collection.tally.outcomes.values()),
+            states=collection.tally.answered(),
             working=stopped.working + len(stopped.refused),
             elapsed_s=time.monotonic() - began,
             interrupted=stop.is_set(),

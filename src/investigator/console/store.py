@@ -9,11 +9,11 @@ import contextlib
 import hashlib
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, NamedTuple, Self
 
 import aiosqlite
 
@@ -26,6 +26,7 @@ from investigator.errors import DeploymentError
 from investigator.protocol.envelope import Envelope
 
 ALERTS_KEPT_S: Final = 400 * 86_400.0
+ANSWERS_PER_PAGE: Final = 500
 MAX_HEADS: Final = 64
 """Per agent, on average. Beyond it every second one of each agent's older half goes: the first stay, as evidence of what was."""
 _THIN_OUT: Final = f"""
@@ -49,6 +50,21 @@ class Targeted:
     """What it came to; empty: nothing yet."""
     sequence: int = 0
     """Where in the actions' stream the action stands for this agent; 0 if that is not known."""
+
+
+SignedKind = Literal["facts", "heartbeats"]
+
+
+class Signed(NamedTuple):
+    """What an agent said of itself, and what came of verifying it."""
+
+    agent: str
+    sequence: int
+    """In its stream."""
+    seen_s: float
+    content: bytes
+    """JSON; empty if it does not verify."""
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +129,19 @@ class Store:
             [(hashlib.sha256(payload).hexdigest(), action_id, agent, payload) for agent, payload in answers],
         )
 
-    async def answers(self, action_id: str) -> list[tuple[str, bytes]]:
-        """(agent id, payload) of all that was kept of an action, in no particular order."""
-        rows = await self._read("SELECT agent, payload FROM answers WHERE action = ?", (action_id,))
-        return [(str(agent), bytes(payload)) for agent, payload in rows]
+    async def answers(self, action_id: str) -> AsyncIterator[list[tuple[str, bytes]]]:
+        """(agent id, payload) of all that was kept of an action, page by page, each agent's together."""
+        agent, place = "", 0
+        while True:
+            rows = await self._read(
+                "SELECT agent, rowid, payload FROM answers WHERE action = ? AND (agent, rowid) > (?, ?) "
+                "ORDER BY agent, rowid LIMIT ?",
+                (action_id, agent, place, ANSWERS_PER_PAGE),
+            )
+            if not rows:
+                return
+            agent, place = str(rows[-1][0]), int(rows[-1][1])
+            yield [(str(row[0]), bytes(row[2])) for row in rows]
 
     async def keep_targeted(self, action_id: str, agents: Sequence[Targeted]) -> None:
         """Keep whom an action was sent to, before anybody answers; what they came to stays."""
@@ -198,6 +223,29 @@ class Store:
     async def forget_beats(self, agent: str) -> None:
         """Forget those of one agent, whose clock was set back for a known reason."""
         await self._write("DELETE FROM beats WHERE agent = ?", [(agent,)])
+        await self.forget_signed("facts", [agent])
+        await self.forget_signed("heartbeats", [agent])
+
+    async def signed(self, what: SignedKind) -> list[Signed]:
+        """The newest that each agent signed, as it was verified here."""
+        query = f"SELECT agent, sequence, seen_s, content, problem FROM {what}"  # noqa: S608 - one of two names
+        return [Signed(*row) for row in await self._read(query)]
+
+    async def keep_signed(self, what: SignedKind, items: Sequence[Signed]) -> None:
+        """Keep these in place of older ones."""
+        await self._write(
+            f"INSERT INTO {what} VALUES (?, ?, ?, ?, ?) ON CONFLICT (agent) DO UPDATE SET sequence = excluded.sequence, "  # noqa: S608
+            "seen_s = excluded.seen_s, content = excluded.content, problem = excluded.problem "
+            "WHERE excluded.sequence > sequence",
+            [(one.agent, one.sequence, one.seen_s, one.content, one.problem) for one in items],
+        )
+
+    async def forget_signed(self, what: SignedKind, agents: Sequence[str] | None = None) -> None:
+        """Forget what these agents signed; None: what all did."""
+        if agents is None:
+            await self._write(f"DELETE FROM {what}", [()])  # noqa: S608 - one of two names
+        else:
+            await self._write(f"DELETE FROM {what} WHERE agent = ?", [(agent,) for agent in agents])  # noqa: S608
 
     async def heads(self, agent: str | None = None) -> list[ChainHead]:
         """Every head of an audit that is kept, or those of one agent, in the order in which they were heard."""
@@ -210,9 +258,9 @@ class Store:
         rows = await self._read("SELECT agent, count, head, told_s, seen_s FROM newest_heads")
         return {str(row[0]): ChainHead(*row) for row in rows}
 
-    async def keep_heads(self, heads: Sequence[ChainHead]) -> None:
+    async def keep_heads(self, heads: Sequence[ChainHead], *, newest: Mapping[str, ChainHead] | None = None) -> None:
         """Keep heads of chains that grew. Of an honest chain there is nothing else: what is shorter is not evidence of more."""
-        newest = await self.newest_heads()
+        newest = await self.newest_heads() if newest is None else newest
         grown = [head for head in heads if head.agent not in newest or head.count > newest[head.agent].count]
         if not grown:
             return

@@ -24,6 +24,7 @@ MODULES: Final[dict[str, str]] = {
     "process": "investigator.modules.process",
     "scribe": "investigator.modules.scribe",
     "sshkey": "investigator.modules.sshkey",
+    "status": "investigator.modules.status",
     "timedrift": "investigator.modules.timedrift",
     "user": "investigator.modules.user",
     "yara": "investigator.modules.yara",

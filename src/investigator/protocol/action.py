@@ -32,6 +32,20 @@ _YEARS = range(1970, 9999)
 """In these, no zone moves a time out of what Python's clock and calendar can tell."""
 
 
+class AskedLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the investigator lets an operation use on each host; where a host's own limit is lower, that one holds.
+
+    The least of each is what a worker needs to say that it met the limit.
+    """
+
+    cpu_percent: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
+    """Of one processor."""
+    memory_bytes: Annotated[int, msgspec.Meta(ge=64 << 20, le=1 << 50)] | None = None
+    wall_clock_s: Annotated[float, msgspec.Meta(ge=0.001, le=30 * 86_400)] | None = None
+    output_bytes: Annotated[int, msgspec.Meta(ge=1 << 10, le=1 << 50)] | None = None
+    open_files: Annotated[int, msgspec.Meta(ge=16, le=1 << 30)] | None = None
+
+
 class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One module and what it is asked."""
 
@@ -39,6 +53,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     parameters: Any = {}
     is_compressed: bool = False
     """MIG's: `parameters` is then a text, base64(gzip(JSON)); opened only after the gate has admitted the action."""
+    limits: AskedLimits | None = None
+    """Ours; MIG's actions have none."""
 
     def opened(self) -> Any:
         """The parameters as JSON.
@@ -69,7 +85,8 @@ def compressed(operation: Operation) -> Operation:
         return operation
     deflater = zlib.compressobj(9, wbits=31)
     packed = deflater.compress(orjson.dumps(operation.parameters)) + deflater.flush()
-    return Operation(module=operation.module, parameters=base64.b64encode(packed).decode(), is_compressed=True)
+    text = base64.b64encode(packed).decode()
+    return msgspec.structs.replace(operation, parameters=text, is_compressed=True)
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

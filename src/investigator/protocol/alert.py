@@ -11,14 +11,16 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 
 import msgspec
 import orjson
 
 from investigator.errors import BadInput
 from investigator.protocol.codec import convert, strict_loads
-from investigator.protocol.identity import ALERTS, BadFrame, Identity, agent_id, open_frame
+
+if TYPE_CHECKING:
+    from investigator.protocol.identity import Identity
 
 Severity = Literal["low", "medium", "high", "critical"]
 """MIG's four."""
@@ -104,6 +106,8 @@ def unpack_alerts(payload: bytes, *, agent: str, module: str) -> Letter:
         BadFrame: not signed by this agent, or about something else than the subject says.
         BadInput: its shape is none.
     """
+    from investigator.protocol.identity import ALERTS, BadFrame, agent_id, open_frame
+
     body = payload[64:]
     letter = convert(strict_loads(body, what="alerts", max_bytes=MAX_LETTER_BYTES), Letter, what="alerts")
     try:
@@ -117,6 +121,8 @@ def unpack_alerts(payload: bytes, *, agent: str, module: str) -> Letter:
 
 
 def _pack(alerts: list[Alert], identity: Identity, *, module: str, name: str) -> bytes:
+    from investigator.protocol.identity import ALERTS  # here, because every worker knows alerts and none signs
+
     key = base64.b64encode(identity.public_key).decode()
     letter = Letter(agent=identity.id, key=key, module=module, name=name, alerts=alerts)
     return identity.frame(ALERTS, orjson.dumps(msgspec.to_builtins(letter)))

@@ -22,7 +22,7 @@ import orjson
 from investigator.errors import BadInput
 from investigator.protocol.action import sealing_key
 from investigator.protocol.codec import convert, strict_loads
-from investigator.protocol.identity import OUTCOME, BadFrame, Identity, agent_id, open_frame
+from investigator.protocol.identity import OUTCOME, SIGNATURE_BYTES, BadFrame, Identity, agent_id, open_frame
 from investigator.protocol.piece import Piece
 from investigator.protocol.result import MAX_PIECES, NOT_FOR_AGENTS, Outcome
 from investigator.protocol.sealing import NotSealedToUs, seal, unseal
@@ -86,6 +86,14 @@ def pack(told: Outcome | Piece, identity: Identity, *, action: str, digest: str,
 def unpack(payload: bytes, *, action: str, agent: str, private_key: bytes | None) -> tuple[Head, bytes]:
     """One part's head and slice, from a payload that came on the subject of this action and agent.
 
+    Raises: as `open_part`.
+    """
+    return split_part(open_part(payload, action=action, agent=agent, private_key=private_key))
+
+
+def open_part(payload: bytes, *, action: str, agent: str, private_key: bytes | None) -> bytes:
+    """The part in a payload, opened and verified: `split_part` takes it apart.
+
     Raises:
         NotSealedToUs: another console's.
         BadFrame: not signed by this agent, or about something else than the subject says.
@@ -98,10 +106,7 @@ def unpack(payload: bytes, *, action: str, agent: str, private_key: bytes | None
         frame = unseal(private_key, frame, context=_context(action, agent))
     elif kind != _PLAIN:
         raise BadInput("result: neither plain nor sealed")
-    line, newline, _ = frame[64:].partition(b"\n")
-    if not newline:
-        raise BadInput("result: a part without a head")
-    head = convert(strict_loads(line, what="result", max_bytes=4096), Head, what="result")
+    head = split_part(frame[SIGNATURE_BYTES:])[0]
     try:
         key = base64.b64decode(head.key, validate=True)
     except ValueError:
@@ -110,7 +115,33 @@ def unpack(payload: bytes, *, action: str, agent: str, private_key: bytes | None
         raise BadFrame(f"a result of {agent} that speaks for another agent or action")
     if (kind == _SEALED) != (head.sealto is not None):
         raise BadFrame(f"a result of {agent} that is not sealed as it says")
-    return head, open_frame(OUTCOME, frame, key)[len(line) + 1 :]
+    return open_frame(OUTCOME, frame, key)
+
+
+def split_part(part: bytes) -> tuple[Head, bytes]:
+    """A part's head and slice.
+
+    Raises:
+        BadInput: it has no head.
+    """
+    line, newline, piece = part.partition(b"\n")
+    if not newline:
+        raise BadInput("result: a part without a head")
+    return convert(strict_loads(line, what="result", max_bytes=4096), Head, what="result"), piece
+
+
+def alone(head: Head, piece: bytes) -> Outcome | None:
+    """The outcome that this part is all of; None for everything that an `Assembly` is for.
+
+    Raises:
+        BadInput: it is none, or another than the head says.
+    """
+    if head.parts != 1 or len(piece) > MAX_PART_BYTES:
+        return None
+    if hashlib.sha256(piece).hexdigest() != head.whole:
+        raise BadInput("result: parts that do not make the whole")
+    told = decode(piece)
+    return told if isinstance(told, Outcome) else None
 
 
 @dataclass(slots=True)

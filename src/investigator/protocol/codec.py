@@ -27,8 +27,8 @@ class DuplicateKey(BadInput):
 def strict_loads(text: bytes, *, what: str, max_bytes: int) -> Any:
     """Decode JSON that may come from an attacker.
 
-    orjson settles encoding, syntax and NaN, and depth is checked next; a second pass by the standard library finds
-    duplicate keys, which two readers could resolve differently.
+    orjson settles encoding, syntax and NaN, and depth is checked next. Duplicate keys, which two readers could resolve
+    differently, are found by a second pass of the standard library; what is written exactly as orjson writes it has none.
 
     Raises:
         BadInput: `what` and the place; also for more than `max_bytes`.
@@ -41,6 +41,8 @@ def strict_loads(text: bytes, *, what: str, max_bytes: int) -> Any:
         raise BadInput(f"{what}: no JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     if _deeper_than(value, MAX_DEPTH):
         raise BadInput(f"{what}: nested deeper than {MAX_DEPTH}")
+    if _as_written(value) == text:
+        return value
     try:
         _once.decode(text.decode())
     except _DuplicateKeyError as error:
@@ -78,6 +80,13 @@ def whole_floats_as_integers(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: whole_floats_as_integers(item) for key, item in value.items()}
     return value
+
+
+def _as_written(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # a text that holds half a surrogate pair, a number beyond 64 bits
+        return b""
 
 
 class _DuplicateKeyError(ValueError):

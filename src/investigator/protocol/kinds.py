@@ -28,6 +28,8 @@ PIN: Final = "pin"
 UNENROL: Final = "unenrol"
 MAX_PEEKED_BYTES: Final = 16 * 1024
 """Larger signed bytes can only be an action."""
+_OF_OTHER_KINDS: Final = (b"cancel", b"revocation", b"\\u")
+"""Without one of these JSON says neither word: its letters stand as they are, or escaped."""
 T = TypeVar("T")
 
 
@@ -51,6 +53,8 @@ def claimed_kind(raw: bytes) -> str:
 
     What cannot be read is an action's: its gate says what is wrong with it.
     """
+    if not any(word in raw for word in _OF_OTHER_KINDS):
+        return ACTION
     envelope = _object(raw)
     if REVOCATION in envelope:
         return REVOCATION

@@ -38,11 +38,11 @@ class Piece(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
         return orjson.dumps(self.elements)
 
 
-def missing(outcome: Outcome, places: Collection[Place]) -> list[Place]:
-    """The pieces that an outcome speaks of and that are not among these."""
+def missing(spoken_of: Sequence[int], places: Collection[Place]) -> list[Place]:
+    """The pieces that an outcome speaks of (`Outcome.pieces`) and that are not among these."""
     return [
         (operation, number)
-        for operation, count in enumerate(outcome.pieces)
+        for operation, count in enumerate(spoken_of)
         for number in range(1, count + 1)
         if (operation, number) not in places
     ]
@@ -56,7 +56,7 @@ def whole(outcome: Outcome, pieces: Mapping[Place, Piece], *, shown: Collection[
     """
     if not pieces and not any(outcome.pieces):
         return outcome
-    lacks = missing(outcome, pieces)
+    lacks = missing(outcome.pieces, pieces)
     of: dict[int, list[Piece]] = {}
     for place in sorted(pieces):
         of.setdefault(place[0], []).append(pieces[place])

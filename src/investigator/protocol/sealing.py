@@ -6,6 +6,7 @@ is bound in as HPKE's `info`: a box sealed for one action and agent does not ope
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -59,6 +60,12 @@ def unseal(private: bytes, box: bytes, *, context: bytes) -> bytes:
         NotSealedToUs: sealed to another key, for another context, or damaged.
     """
     try:
-        return _SUITE.decrypt(box, X25519PrivateKey.from_private_bytes(private), info=context)
+        return _SUITE.decrypt(box, _opener(private), info=context)
     except (InvalidTag, ValueError):
         raise NotSealedToUs("a result that is not sealed to this console's key") from None
+
+
+@lru_cache(maxsize=4)
+def _opener(private: bytes) -> X25519PrivateKey:
+    """Its public half is reckoned as it is made, which costs as much as opening a box."""
+    return X25519PrivateKey.from_private_bytes(private)

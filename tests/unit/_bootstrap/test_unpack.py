@@ -24,9 +24,9 @@ def archive_of(folder: Path, contents: dict[str, bytes], *, written: dict[str, b
     with zipfile.ZipFile(path, "w") as packed:
         for name, data in (contents if written is None else written).items():
             packed.writestr(name, data)
-    files = tuple((name, len(data), 0o755 if "bin/" in name else 0o644) for name, data in contents.items())
+    files = [(name, name, len(data), 0o755 if "bin/" in name else 0o644) for name, data in contents.items()]
     lines = "".join(
-        f"{sha256(contents[name]).hexdigest()} {size} {mode:o} {name}\n" for name, size, mode in files
+        f"{sha256(contents[name]).hexdigest()} {size} {mode:o} {name}\n" for name, _, size, mode in files
     )  # fmt: skip
     return Archive(str(path), sha256(lines.encode()).hexdigest()[:32], files)
 
@@ -75,6 +75,19 @@ def test_files_that_are_not_listed_are_not_unpacked(tmp_path: Path, place: Path)
     packages = Path(unpacked(archive, str(place), UID))
     assert not (packages / "os.py").exists()
     assert not list(tmp_path.rglob("escape"))
+
+
+def test_what_one_python_alone_has_is_unpacked_beside_what_all_have(tmp_path: Path, place: Path) -> None:
+    whole = archive_of(tmp_path, CONTENTS | {"site-packages/own name.so": b"for 3.11"})
+    with zipfile.ZipFile(whole.path, "w") as packed:
+        for name, data in CONTENTS.items():
+            packed.writestr(name, data)
+        packed.writestr("site-packages-311/own name.so", b"for 3.11")
+        packed.writestr("site-packages-312/own name.so", b"for 3.12")
+    files = [*whole.files[:-1], *unpack.listed("site-packages-311", b"644 8 own name.so\n")]
+    packages = Path(unpacked(whole._replace(files=files), str(place), UID))
+    assert (packages / "own name.so").read_bytes() == b"for 3.11"
+    assert (packages / "a.py").exists()
 
 
 def test_a_version_that_runs_is_held_against_removal(tmp_path: Path, place: Path) -> None:

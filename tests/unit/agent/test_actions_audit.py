@@ -33,7 +33,9 @@ class Host:
             state, trust, self, name="web-1", row=lambda: ROW, module_timeout_s=30, posted=lambda: None
         )
 
-    async def run(self, module: str, parameters: Any, *, deadline_s: float, take: Any = None) -> Ran:
+    async def run(
+        self, module: str, parameters: Any, *, deadline_s: float, take: Any = None, limits: Any = None
+    ) -> Ran:
         self.on_disk_at_start.append(self.lines())
         return Ran(state="done", code="", result=Result(success=True, foundanything=True))
 

@@ -83,7 +83,9 @@ async def test_a_refused_copy_is_in_no_ledger_and_what_runs_is_on_the_disk_first
 
     run = scene.runner.run
 
-    async def run_and_look(module: str, parameters: object, *, deadline_s: float, take: object = None) -> object:
+    async def run_and_look(
+        module: str, parameters: object, *, deadline_s: float, take: object = None, limits: object = None
+    ) -> object:
         on_disk.append(entered())
         return await run(module, parameters, deadline_s=deadline_s, take=take)
 

@@ -25,7 +25,9 @@ class HandsOver:
         self.then = scene.runner
         self.pieces = pieces
 
-    async def run(self, module: str, parameters: Any, *, deadline_s: float, take: Any = None) -> Ran:
+    async def run(
+        self, module: str, parameters: Any, *, deadline_s: float, take: Any = None, limits: Any = None
+    ) -> Ran:
         if module != "ping":
             for piece in self.pieces:
                 take(piece)

@@ -41,7 +41,9 @@ class FillsTheDisk(FakeRunner):
         super().__init__({"netstat": end})
         self._state = state
 
-    async def run(self, module: str, parameters: Any, *, deadline_s: float, take: Any = None) -> Ran:
+    async def run(
+        self, module: str, parameters: Any, *, deadline_s: float, take: Any = None, limits: Any = None
+    ) -> Ran:
         fill(self._state)
         return await super().run(module, parameters, deadline_s=deadline_s, take=take)
 

@@ -98,4 +98,4 @@ def test_a_file_without_a_users_credentials_is_one_line_that_does_not_repeat_it(
 def test_a_missing_file_says_how_to_make_it(tmp_path):
     with pytest.raises(DeploymentError, match="No such file") as caught:
         Credentials.load(tmp_path / "none.creds")
-    assert caught.value.hint == "`investigator init`"
+    assert "`investigator gateway script`" in caught.value.hint

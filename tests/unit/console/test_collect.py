@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -34,6 +36,17 @@ ACTION = Action(
 )
 
 
+async def one_batch(*payloads: tuple[str, bytes]) -> AsyncIterator[list[tuple[str, bytes]]]:
+    yield list(payloads)
+
+
+class Nothing:
+    """A store that keeps nothing."""
+
+    async def keep_answers(self, *_: Any) -> int:
+        return 0
+
+
 class Watched:
     """A collection without a broker, and what it tells."""
 
@@ -48,7 +61,7 @@ class Watched:
             digest=DIGEST,
             envelope="",
             broker=cast(Any, None),
-            store=cast(Any, None),
+            store=cast(Any, Nothing()),
             inventory=cast(Any, SimpleNamespace(hosts={AGENT.id: host})),
             targeted=cast(Any, [host]),
             private_key=None,
@@ -64,7 +77,10 @@ class Watched:
 
     def hear(self, told: Outcome | Piece, digest: str = DIGEST) -> None:
         for payload in pack(told, AGENT, action=ACTION_ID, digest=digest, sealto=None):
-            self.collection._take(f"mig.result.{ACTION_ID}.{AGENT.id}", payload)
+            self.hear_payload(payload)
+
+    def hear_payload(self, payload: bytes) -> None:
+        asyncio.run(self.collection._take_all(one_batch((AGENT.id, payload))))
 
 
 def piece(number: int, operation: int = 0) -> Piece:
@@ -97,7 +113,10 @@ async def test_what_comes_before_the_investigation_is_announced_is_told_after_it
     for payload in pack(LAST_ALONE, AGENT, action=ACTION_ID, digest=DIGEST, sealto=None):
         watched.collection._on_answer(Message(f"mig.result.{ACTION_ID}.{AGENT.id}", payload))
     assert not watched.outcomes
+    await watched.collection.take_arrived()
+    assert not watched.outcomes
     watched.collection.begin()
+    await watched.collection.take_arrived()
     assert [outcome.state for outcome in watched.outcomes] == ["found"]
     await watched.collection.close()
 
@@ -142,13 +161,12 @@ def test_a_part_that_never_comes_is_said_and_the_others_are_no_answer() -> None:
     watched = Watched()
     large = Outcome(state="found", name="web-1", results=[Result(success=True, elements=["x" * 700_000])])
     payloads = list(pack(large, AGENT, action=ACTION_ID, digest=DIGEST, sealto=None))
-    subject = f"mig.result.{ACTION_ID}.{AGENT.id}"
     assert watched.collection.lacking(AGENT.id) == ""
     for payload in (payloads[2], payloads[0], payloads[2]):  # out of order, and one of them twice
-        watched.collection._take(subject, payload)
+        watched.hear_payload(payload)
     assert watched.outcomes == []
     assert watched.collection.lacking(AGENT.id) == "1 of 3 parts of its answer did not arrive"
-    watched.collection._take(subject, payloads[1])
+    watched.hear_payload(payloads[1])
     assert [outcome.state for outcome in watched.outcomes] == ["found"]
     assert watched.collection.lacking(AGENT.id) == ""
     assert watched.warnings == []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -21,7 +23,6 @@ from investigator.protocol.identity import Identity
 from investigator.protocol.piece import Piece
 from investigator.protocol.result import Outcome, Result
 from investigator.protocol.sealing import generate_sealing_key, public_sealing_key
-from investigator.protocol.subjects import result_subject
 from investigator.protocol.tally import STATES
 from signed import ACTION_ID
 
@@ -77,6 +78,17 @@ def payloads(arriving: list[tuple[int, int, bool]], kind: bytes) -> list[tuple[s
     return made
 
 
+async def one_batch(*payloads: tuple[str, bytes]) -> AsyncIterator[list[tuple[str, bytes]]]:
+    yield list(payloads)
+
+
+class Nothing:
+    """A store that keeps nothing."""
+
+    async def keep_answers(self, *_: Any) -> int:
+        return 0
+
+
 class Watched(Collection):
     def __init__(self, **more: Any) -> None:
         hosts = [SimpleNamespace(id=agent.id, name=f"web-{at}") for at, agent in enumerate(AGENTS)]
@@ -87,7 +99,7 @@ class Watched(Collection):
             "digest": DIGEST,
             "envelope": ENVELOPE,
             "broker": None,
-            "store": None,
+            "store": Nothing(),
             "inventory": SimpleNamespace(hosts={host.id: host for host in hosts}),
             "targeted": hosts,
             "private_key": None,
@@ -97,7 +109,7 @@ class Watched(Collection):
         super().__init__(**{**plain, **more})
 
     def hear(self, agent: str, payload: bytes) -> None:
-        self._take(result_subject(ACTION_ID, agent), payload)
+        asyncio.run(self._take_all(one_batch((agent, payload))))
 
 
 def come_to(arriving: list[tuple[str, bytes]]) -> Any:
@@ -109,8 +121,7 @@ def come_to(arriving: list[tuple[str, bytes]]) -> Any:
     assert all(state in STATES for state in states.values())
     assert sum(watched.tally.counts(seen_since=watched.seen_since).values()) == len(states)
     assert len({agent for agent, _ in watched.told}) == len(watched.told)
-    whole = {agent: watched.tally.whole(agent) for agent in states}
-    return states, whole, watched.dropped, watched.tally.waiting(set(states))
+    return states, watched.tally.said, watched.dropped, watched.tally.waiting(set(states))
 
 
 @given(ARRIVING, st.sampled_from(RUBBISH), st.integers(0, 6), st.randoms(use_true_random=False))

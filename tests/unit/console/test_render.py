@@ -204,6 +204,56 @@ def test_very_many_silent_agents_are_counted_beyond_fifty() -> None:
     assert shown.err[1].endswith("host-0049 and 10 more (-show all names each)")
 
 
+class Terminal(io.StringIO):
+    """What a person looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def many_of_two_kinds(stdout: io.StringIO) -> tuple[list[str], list[str]]:
+    """What is printed, and what is said, of 40 agents that found the same, 2 that found something else and 30 without."""
+    err = io.StringIO()
+    to = renderer("text", modules=("file",), stdout=stdout, stderr=err)
+    to.started(ACTION, targeted=72, expected=72)
+    for number in range(40):
+        to.outcome(f"id-{number}", f"web-{number:02}", "found", FOUND)
+    for name in ("odd-2", "odd-1"):
+        to.outcome(f"id-{name}", name, "found", Outcome(state="found", name=name, results=[hit("/etc/shadow"), hit()]))
+    for number in range(30):
+        to.outcome(f"id-db-{number}", f"db-{number:02}", "notfound", NOTFOUND)
+    to.summary(Summary(ACTION.id, 72, {"found": 42, "notfound": 30}, 1.0))
+    return stdout.getvalue().splitlines(), err.getvalue().splitlines()
+
+
+def test_equal_findings_of_many_agents_are_told_as_groups_the_rarest_first_and_a_pipe_gets_every_line() -> None:
+    out, err = many_of_two_kinds(io.StringIO())
+    assert len(out) == 40 + 2 * 2
+    shadow = LINE.replace("passwd", "shadow")
+    assert err[1:] == [
+        f"2 agents: {shadow} (and 1 more line): odd-1, odd-2",
+        f"40 agents: {LINE}: web-00, web-01, web-02, web-03, web-04 and 35 more",
+        "30 agents: found nothing",
+        "42 agents have found results",
+        "72 targeted: 42 found, 30 notfound in 1.00 s",
+    ]
+
+
+def test_a_terminal_is_spared_the_repetitions_and_is_told_how_to_see_them() -> None:
+    out, err = many_of_two_kinds(Terminal())
+    assert out[:10] == [f"web-{number:02} {LINE}" for number in range(10)]
+    assert {line.split()[0] for line in out[10:]} == {"odd-1", "odd-2"}
+    assert f"30 of these are not printed; `investigator results {ACTION.id} | less` has every line" in err
+
+
+def test_reasons_without_end_are_counted() -> None:
+    shown = Shown("text").all(
+        *((f"h{n:03}", "refused", Outcome(state="refused", name="", code=f"c{n:03}")) for n in range(600))
+    )
+    assert "refused: h000 (c000)" in shown.err
+    assert "refused: 580 more, for 481 more reasons" in shown.err
+
+
 def test_interruption_and_dropped_answers_are_said() -> None:
     last = Shown("text").all(*THREE, interrupted=True, dropped=2).err[-1]
     assert last.endswith(

@@ -12,7 +12,7 @@ import pytest
 
 from investigator.console.inventory import Beat
 from investigator.console.schema import VERSIONS
-from investigator.console.store import Record, Store, Targeted
+from investigator.console.store import ANSWERS_PER_PAGE, Record, Store, Targeted
 from investigator.errors import DeploymentError
 
 
@@ -74,6 +74,24 @@ def test_what_is_no_database_is_moved_aside_with_its_time_and_said(
     assert within(path, nothing) is None
 
 
+async def answers(store: Store, action: str = "a") -> list[tuple[str, bytes]]:
+    return [answer async for page in store.answers(action) for answer in page]
+
+
+def test_all_answers_come_page_by_page_and_each_agents_together(path: Path) -> None:
+    sent = [(f"agent-{n % 700:03}", b"%d" % n) for n in range(2 * ANSWERS_PER_PAGE + 401)]
+
+    async def fill(store: Store) -> list[int]:
+        await store.keep_answers("a", sent)
+        await store.keep_answers("b", [("agent-000", b"another action's")])
+        return [len(page) async for page in store.answers("a")]
+
+    assert within(path, fill) == [ANSWERS_PER_PAGE, ANSWERS_PER_PAGE, 401]
+    got = within(path, answers)
+    assert [agent for agent, _ in got] == sorted(agent for agent, _ in sent)
+    assert sorted(got) == sorted(sent)
+
+
 def test_damage_in_the_middle_is_found_by_a_thorough_look_and_told_with_the_remedy_before(path: Path) -> None:
     def fill(store: Store) -> Awaitable[int]:
         return store.keep_answers("a", [(f"agent-{n}", b"%d" % n * 400) for n in range(300)])
@@ -83,11 +101,11 @@ def test_damage_in_the_middle_is_found_by_a_thorough_look_and_told_with_the_reme
     content[4096 * 20 : 4096 * 24] = b"\xff" * 4096 * 4
     path.write_bytes(content)
     with pytest.raises(DeploymentError, match="malformed") as caught:
-        within(path, lambda store: store.answers("a"))
+        within(path, answers)
     assert "`investigator sync`" in caught.value.hint
     aside = within(path, nothing, thorough=True)
     assert aside.read_bytes() == content
-    assert within(path, lambda store: store.answers("a")) == []
+    assert within(path, answers) == []
 
 
 def test_two_consoles_may_make_it_at_once(path: Path) -> None:
@@ -99,7 +117,7 @@ def test_two_consoles_may_make_it_at_once(path: Path) -> None:
         await asyncio.gather(*(one(number) for number in range(8)))
 
     asyncio.run(both())
-    assert len(within(path, lambda store: store.answers("a"))) == 8
+    assert len(within(path, answers)) == 8
 
 
 def test_no_answer_and_no_record_is_kept_twice(path: Path) -> None:

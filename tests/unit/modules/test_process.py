@@ -142,7 +142,8 @@ def test_each_check_reports_its_own_under_matchany():
         pid = str(victim.pid)
         result = run({"s1": {"pids": [pid, "4194304"], "parents": [str(os.getpid())], "exes": ["^nowhere$"]}})
         elements = [(one["search"], one["process"]["pid"]) for one in result["elements"]["s1"]]
-    assert elements == [
+    mine = [one for one in elements if one[1] in (0, victim.pid)]  # not what tests before this one left to be reaped
+    assert mine == [
         ({"exes": ["^nowhere$"], "options": {}}, 0),
         ({"parents": [str(os.getpid())], "options": {}}, victim.pid),
         ({"pids": [pid], "options": {}}, victim.pid),

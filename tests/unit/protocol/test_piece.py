@@ -62,7 +62,7 @@ def test_a_missing_piece_is_named_and_the_others_are_shown() -> None:
     here = pieces(["a"], ["b"], ["c"])
     del here[0, 2]
     outcome = said(["d"], counts=[3], errors=["e"])
-    assert missing(outcome, here) == [(0, 2)]
+    assert missing(outcome.pieces, here) == [(0, 2)]
     (result,) = whole(outcome, here).results
     assert result.elements == ["a", "c", "d"]
     assert result.errors == ["e", "warning: findings are missing: 1 pieces did not arrive (number 2)"]

@@ -56,7 +56,7 @@ def test_any_order_and_any_repetition_comes_to_the_same(said: list[Any], rng: ra
     rng.shuffle(again)
     for agent, what in again:
         hear(other, agent, what)
-    assert one.outcomes == other.outcomes
+    assert one.said == other.said
     assert [one.whole(agent) for agent in AGENTS] == [other.whole(agent) for agent in AGENTS]
     assert one.waiting(AGENTS) == other.waiting(AGENTS)
 
@@ -72,7 +72,7 @@ def test_every_agent_that_was_expected_or_answered_is_in_exactly_one_state(
     assert set(states) == targeted | {agent for agent, _ in said}
     assert sum(counts.values()) == len(states)
     assert list(counts) == [state for state in STATES if state in counts]
-    for agent in {agent for agent, _ in said} - set(tally.outcomes):  # it began to answer, so it was there
+    for agent in {agent for agent, _ in said} - set(tally.said):  # it began to answer, so it was there
         assert states[agent] == "expired"
     for agent in targeted - {agent for agent, _ in said}:
         assert states[agent] == ("expired" if agent in seen else "offline")
@@ -155,3 +155,35 @@ def test_what_an_agent_found_that_never_ended_is_kept() -> None:
     assert outcome is not None
     assert (outcome.state, outcome.name, outcome.results[0].elements) == ("expired", "web-1", ["x"])
     assert tally.whole("b") is None
+
+
+@given(SEVERAL, st.randoms(use_true_random=False), st.sampled_from(AGENTS))
+def test_what_was_released_comes_to_the_same_states_and_keeps_no_findings(
+    said: list[Any], rng: random.Random, released: str
+) -> None:
+    one, other = Tally({"a": "web-1"}), Tally({"a": "web-1"})
+    for agent, what in said:
+        hear(one, agent, what)
+    at = rng.randrange(len(said) + 1)
+    for number, (agent, what) in enumerate([*said, ("a", told("refused"))]):
+        if number == at:
+            other.release(released)
+        if number < len(said):
+            hear(other, agent, what)
+    assert one.said == other.said
+    assert one.states() == other.states()
+    assert one.counts() == other.counts()
+    assert one.waiting(AGENTS) == other.waiting(AGENTS)
+    other.release(released)
+    assert other.whole(released) is None
+    for agent in set(AGENTS) - {released}:
+        assert one.whole(agent) == other.whole(agent)
+
+
+@given(SEVERAL)
+def test_the_answers_are_counted_as_they_come(said: list[Any]) -> None:
+    tally = Tally({})
+    for agent, what in said:
+        hear(tally, agent, what)
+    assert sum(tally.answered().values()) == len(tally.said)
+    assert {state: tally.counts()[state] for state in tally.answered() if state != "expired"} == tally.answered()

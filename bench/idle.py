@@ -1,0 +1,60 @@
+"""What an agent costs its host while nobody asks anything: memory, processor time, wake-ups, all its processes together.
+
+    .venv/bin/python bench/idle.py [--seconds 40] [--settle 12]
+
+A real agent beside a real broker, with the settings that `investigator init` writes. Memory is PSS; the broker shares pages
+of Python with the agent here, as other programs in Python would. A wake-up is a voluntary context switch of any thread:
+it slept, and there was something to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from figures import figure
+from lone_agent import family, lone_agent, pss_mb
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=40.0)
+    parser.add_argument("--settle", type=float, default=12.0, help="seconds after it connected before measuring")
+    options = parser.parse_args()
+    with lone_agent() as (_, agent):
+        time.sleep(options.settle)
+        report(family(agent), options.seconds)
+
+
+def report(pids: list[int], seconds: float) -> None:
+    """The figures of an agent and what it started."""
+    before, began = [spent(pid) for pid in pids], time.monotonic()
+    time.sleep(seconds)
+    took_s = time.monotonic() - began
+    after = [spent(pid) for pid in pids]
+    memory = [pss_mb(pid) for pid in pids]
+    figure("idle.pss", sum(memory), unit="MB", goal=40, note=f"agent, fork server: {numbers(memory, '.1f')}")
+    cpu = [100 * (one[0] - other[0]) / took_s for one, other in zip(after, before, strict=True)]
+    figure("idle.cpu", sum(cpu), unit="%", goal=0.1, note=f"of a processor, over {took_s:.0f} s: {numbers(cpu, '.4f')}")
+    wakes = [(one[1] - other[1]) / took_s for one, other in zip(after, before, strict=True)]
+    figure("idle.wakeups", sum(wakes), unit="/s", goal=0.2, note=f"over {took_s:.0f} s: {numbers(wakes, '.3f')}")
+
+
+def numbers(values: list[float], form: str) -> str:
+    return " + ".join(format(value, form) for value in values)
+
+
+def spent(pid: int) -> tuple[float, int]:
+    """Processor seconds, and voluntary context switches, of all its threads."""
+    cpu_ns = switches = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        cpu_ns += int((task / "schedstat").read_text().split()[0])
+        for line in (task / "status").read_text().splitlines():
+            if line.startswith("voluntary_ctxt_switches"):
+                switches += int(line.split()[1])
+    return cpu_ns / 1e9, switches
+
+
+if __name__ == "__main__":
+    main()

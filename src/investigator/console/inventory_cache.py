@@ -1,0 +1,219 @@
+"""The inventory from the streams, of which only what is new is read and verified: the rest is in this console's store.
+
+What is kept is that these bytes were signed by the key that the agent's id is derived from. Nothing that people sign, revoke
+or configure changes that, so nothing of it makes a kept row wrong; who may be believed is judged each time, from what is known then.
+A stream that was made anew is read from its start, and what the broker has let go of (`agents forget`, a revocation) goes here too.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from investigator.broker.streams import stream_state
+from investigator.console.checkers import Checkers
+from investigator.console.checks import FactsFrames, Heartbeats
+from investigator.console.inventory import Beat, Inventory
+from investigator.console.store import Signed
+from investigator.protocol.action import utc
+from investigator.protocol.facts import Facts, Heartbeat
+from investigator.protocol.subjects import ALL_FACTS, ALL_HEARTBEATS, FACTS, HEARTBEATS, heartbeat_subject
+
+if TYPE_CHECKING:
+    from investigator.broker.connection import Broker, Stored
+    from investigator.console.checks import Checked
+    from investigator.console.store import SignedKind, Store
+
+BATCH: Final = 4000
+MAX_ASKED_FOR: Final = 500
+_facts: Final = msgspec.json.Decoder(Facts)
+_heartbeat: Final = msgspec.json.Decoder(Heartbeat)
+
+
+async def load_inventory(
+    broker: Broker, beats: Mapping[str, Beat] | None = None, *, store: Store | None = None
+) -> Inventory:
+    """Read facts and heartbeats from their streams; `beats` as `Inventory` takes them.
+
+    With a store only what is new since it was filled.
+
+    Raises:
+        BrokerError: the broker does not answer, or has no such streams.
+        DeploymentError: the store does not take it.
+    """
+    inventory = Inventory(beats)
+    async with Checkers() as checkers:
+        with _not_collecting():
+            new = await _Facts(broker, checkers, store, inventory).load()
+            await _Heartbeats(broker, checkers, store, inventory).load(new)
+    return inventory
+
+
+class _Facts:
+    """Facts into the inventory: from the store, then from the stream."""
+
+    def __init__(self, broker: Broker, checkers: Checkers, store: Store | None, inventory: Inventory) -> None:
+        self._broker = broker
+        self._checkers = checkers
+        self._store = store
+        self._inventory = inventory
+
+    async def load(self) -> set[str]:
+        """All that verifies; a line in `dropped` for each that does not. The agents that the store did not know."""
+        if self._store is None:
+            await self._read(0)
+            return set()
+        made, after = await _read_up_to(self._broker, self._store, FACTS, "facts")
+        kept = await self._store.signed("facts") if after else []
+        fresh = await self._read(after)
+        newer = {one.agent for one in fresh}
+        known = {one.agent: one for one in kept if one.agent not in newer}
+        for gone in await self._gone({*known, *newer}):
+            known.pop(gone, None)
+            self._inventory.hosts.pop(gone, None)
+        for one in known.values():
+            self._take(one)
+        if fresh:
+            await self._store.keep_read_up_to(FACTS, made, max(one.sequence for one in fresh))
+        return newer - {one.agent for one in kept}
+
+    async def _read(self, after: int) -> list[Signed]:
+        kept: list[Signed] = []
+        async for batch in _batches(self._broker, FACTS, ALL_FACTS, after):
+            frames = [(_agent(stored), stored.data) for stored in batch]
+            checked = await self._checkers.check(FactsFrames(frames))
+            signed = [_signed(stored, one) for stored, one in zip(batch, checked, strict=True)]
+            for one in signed:
+                self._take(one)
+            if self._store is not None:
+                await self._store.keep_signed("facts", signed)
+                kept += [one._replace(content=b"") for one in signed]
+        return kept
+
+    def _take(self, one: Signed) -> None:
+        if one.problem:
+            self._inventory.drop(one.problem)
+            self._inventory.hosts.pop(one.agent, None)
+        else:
+            self._inventory.take_facts(one.agent, _facts.decode(one.content), utc(one.seen_s))
+
+    async def _gone(self, known: set[str]) -> set[str]:
+        """Those of which the stream has nothing any more."""
+        assert self._store is not None
+        if (await stream_state(self._broker, FACTS)).messages == len(known):
+            return set()
+        there = (await stream_state(self._broker, FACTS, subjects_filter=ALL_FACTS)).subjects
+        gone = known - {subject.rpartition(".")[2] for subject in there}
+        await self._store.forget_signed("facts", sorted(gone))
+        await self._store.forget_signed("heartbeats", sorted(gone))
+        return gone
+
+
+class _Heartbeats:
+    """Heartbeats of those hosts that the inventory has, likewise."""
+
+    def __init__(self, broker: Broker, checkers: Checkers, store: Store | None, inventory: Inventory) -> None:
+        self._broker = broker
+        self._checkers = checkers
+        self._store = store
+        self._inventory = inventory
+
+    async def load(self, new: set[str]) -> None:
+        """The newest of each host. Those of hosts that are `new` may have come before their facts, and were passed over then."""
+        if self._store is None:
+            await self._read(0)
+            return
+        made, after = await _read_up_to(self._broker, self._store, HEARTBEATS, "heartbeats")
+        if len(new) > MAX_ASKED_FOR:
+            after = 0
+        for one in await self._store.signed("heartbeats") if after else []:
+            self._take_kept(one)
+        if after and new:
+            subjects = [heartbeat_subject(agent) for agent in sorted(new)]
+            await self._take_all([stored async for stored in self._broker.batch_get(HEARTBEATS, subjects=subjects)])
+        newest = await self._read(after)
+        if newest > after:
+            await self._store.keep_read_up_to(HEARTBEATS, made, newest)
+
+    async def _read(self, after: int) -> int:
+        """The sequence of the last of them."""
+        async for batch in _batches(self._broker, HEARTBEATS, ALL_HEARTBEATS, after):
+            after = batch[-1].sequence
+            await self._take_all(batch)
+        return after
+
+    async def _take_all(self, batch: list[Stored]) -> None:
+        hosts = self._inventory.hosts
+        told = [stored for stored in batch if _agent(stored) in hosts]
+        frames = [(hosts[_agent(stored)].facts.public_key, stored.data) for stored in told]
+        checked = await self._checkers.check(Heartbeats(frames))
+        signed = [_signed(stored, one) for stored, one in zip(told, checked, strict=True)]
+        for one in signed:
+            self._take(one)
+        if self._store is not None:
+            await self._store.keep_signed("heartbeats", signed)
+
+    def _take(self, one: Signed) -> None:
+        host = self._inventory.hosts[one.agent]
+        if one.problem:
+            self._inventory.drop(f"{host.name}: {one.problem}")
+        else:
+            self._inventory.take_heartbeat(host, _heartbeat.decode(one.content), utc(one.seen_s))
+
+    def _take_kept(self, one: Signed) -> None:
+        """What was taken once; this console may have heard a newer one since, which the stream has too."""
+        host = self._inventory.hosts.get(one.agent)
+        if host is None:
+            return
+        if one.problem:
+            self._inventory.drop(f"{host.name}: {one.problem}")
+            return
+        heartbeat = _heartbeat.decode(one.content)
+        if host.beat is None or heartbeat.t >= host.beat.floor_s:
+            self._inventory.take_heartbeat(host, heartbeat, utc(one.seen_s))
+
+
+async def _read_up_to(broker: Broker, store: Store, stream: str, what: SignedKind) -> tuple[str, int]:
+    """When the stream was made, and up to where it was read; one that was made anew, or is shorter, from its start."""
+    state = await stream_state(broker, stream)
+    after = await store.read_up_to(stream, state.made)
+    if not after or after > state.last_sequence:
+        await store.forget_signed(what)
+        return state.made, 0
+    return state.made, after
+
+
+async def _batches(broker: Broker, stream: str, subjects: str, after: int) -> AsyncIterator[list[Stored]]:
+    batch: list[Stored] = []
+    async for stored in broker.read_stream(stream, subjects, after_seq=after):
+        batch.append(stored)
+        if len(batch) >= BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _agent(stored: Stored) -> str:
+    return stored.subject.rpartition(".")[2]
+
+
+def _signed(stored: Stored, checked: Checked) -> Signed:
+    return Signed(_agent(stored), stored.sequence, stored.time.timestamp(), checked.content, checked.problem)
+
+
+@contextmanager
+def _not_collecting() -> Iterator[None]:
+    """A hundred thousand rows are no garbage, and looking through them again and again takes longer than reading them."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.freeze()
+            gc.enable()
