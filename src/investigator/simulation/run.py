@@ -240,10 +240,12 @@ class Simulation:
         return took_s
 
     async def _until_stored(self, stream: str) -> None:
-        """Heartbeats are not acknowledged."""
-        async with asyncio.timeout(STORED_WITHIN_S):
-            while (await self._state(stream)).messages < self.wanted.agents:  # noqa: ASYNC110 - the stream tells nobody
-                await asyncio.sleep(0.1)
+        """Heartbeats are not acknowledged; raises `BrokerError` where not all of them arrive."""
+        ends_s = time.monotonic() + STORED_WITHIN_S
+        while (state := await self._state(stream)).messages < self.wanted.agents:
+            if time.monotonic() > ends_s:
+                raise BrokerError(f"stream {stream} has {state.messages:,} messages of {self.wanted.agents:,} agents")
+            await asyncio.sleep(0.1)
 
     def _note(self, costs: dict[str, float], what: str, before: Reading, after: Reading, number: int) -> None:
         costs[f"{what}_cpu_us"] = each(before.cpu_s, after.cpu_s, number) * 1e6
