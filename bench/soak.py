@@ -5,7 +5,9 @@
 
 A real broker, a real agent with its fork server and a worker for each action, which looks for a file in a small tree and
 finds it. Each action is signed, sealed, admitted, run, answered and stored as always; some are in flight at a time. PSS of
-the agent and its fork server at a tenth, half, and the end: the figure is what the last nine tenths added.
+the agent and its fork server at a tenth, half, and the end. The second half is to add nothing: before, what an agent remembers
+fills up (10,000 messages that it judged, 1,000 lines of the audit, 8 MB of envelopes that it fetches each minute, SQLite's
+pages), and each of these has a cap.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from lone_agent import family, lone_agent, pss_mb
 
 QUICK = 1000
 ACTIONS = 10_000
-FLAT = 1.05
+FLAT = 1.03
 LIFE = timedelta(minutes=5)
 
 
@@ -62,14 +64,9 @@ async def soak(home: Path, agent: int, tree: Path, options: argparse.Namespace) 
         seen[mark] = [pss_mb(pid) for pid in family(agent)]
     took_s = time.monotonic() - began
     told = "; ".join(f"{count:,}: {' + '.join(f'{one:.1f}' for one in seen[count])} MB" for count in marks)
-    first, last = sum(seen[marks[0]]), sum(seen[marks[-1]])
-    figure("soak.growth", last / first, against="after a tenth", goal=FLAT, note=told)
-    figure(
-        "soak.growth_per_action",
-        1e6 * (last - first) / (0.9 * options.actions),
-        unit="B",
-        note="PSS, agent and fork server",
-    )
+    first, half, last = (sum(seen[mark]) for mark in marks)
+    figure("soak.growth", last / half, against="after half of them", goal=FLAT, note=told)
+    figure("soak.warming", last / first, against="after a tenth", note="what is remembered is filled up to its cap")
     figure(
         "soak.actions",
         options.actions / took_s,
