@@ -119,10 +119,11 @@ class Host:
 
     def row(self, now: datetime) -> dict[str, Any]:
         """Its row of the agents table, with the two columns that only the inventory can fill."""
-        age_s = (now - self.last_seen).total_seconds()
-        silent = self.stopped or age_s >= max(OFFLINE_AFTER_S, ONLINE_HEARTBEATS * self.facts.heartbeat_s)
-        status = "offline" if silent else "online" if self.is_online(now) else "idle"
-        return {**self.facts.row, "status": status, "heartbeattime": self.last_seen}
+        seen = self.last_seen
+        age_s, online_s = (now - seen).total_seconds(), ONLINE_HEARTBEATS * self.facts.heartbeat_s
+        silent = self.stopped or age_s >= max(OFFLINE_AFTER_S, online_s)
+        status = "offline" if silent else "online" if age_s < online_s else "idle"
+        return {**self.facts.row, "status": status, "heartbeattime": seen}
 
 
 class Inventory:
