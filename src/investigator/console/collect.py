@@ -283,7 +283,7 @@ class Collection:
         if self.store_problem is None:
             try:
                 await self.store.keep_states(self.action.id, self.states())
-                await self.store.keep_heads(self.inventory.heads())
+                await self.store.keep_heads(self.inventory.heads(self._beaten))
                 await self.store.keep_beats({agent: self.inventory.beats[agent] for agent in self._beaten})
             except DeploymentError as error:
                 self._store_failed(error)

@@ -84,7 +84,7 @@ async def known_inventory(broker: Broker, store: Store) -> Inventory:
     rebuilt = await rebuild(store, broker)
     before = await store.beats()
     inventory = await load_inventory(broker, before, store=store)
-    await store.keep_beats({agent: beat for agent, beat in inventory.beats.items() if beat != before.get(agent)})
+    await store.keep_beats({agent: inventory.beats[agent] for agent in inventory.fresh})
     inventory.dropped[:0] = rebuilt
     return inventory
 

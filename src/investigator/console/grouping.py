@@ -81,14 +81,15 @@ class Groups:
         return kind.names.count
 
     def told(self) -> list[str]:
-        """A line for each kind, the rarest first; none of few agents, or where hardly two say the same."""
+        """A line for each kind, the rarest first, the commonest last; none of few agents, or where hardly two say the same."""
         kinds = len(self._kinds) + self._others
         if self.agents < GROUPED_FROM or kinds > self.agents // 2:
             return []
-        rarest = sorted(self._kinds.values(), key=lambda kind: (kind.names.count, kind.line))
-        lines = [kind.told() for kind in rarest[:MAX_GROUPS_TOLD]]
-        left = rarest[MAX_GROUPS_TOLD:]
+        ordered = sorted(self._kinds.items(), key=lambda item: (item[1].names.count, item[1].line, item[0]))
+        *rarer, commonest = (kind for _, kind in ordered)
+        lines = [kind.told() for kind in rarer[: MAX_GROUPS_TOLD - 1]]
+        left = rarer[MAX_GROUPS_TOLD - 1 :]
         if left or self._others:
             agents = sum(kind.names.count for kind in left) + self._others
             lines.append(f"{agents:,} agents: {len(left) + self._others:,} more different answers")
-        return lines
+        return [*lines, commonest.told()]

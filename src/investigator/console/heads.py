@@ -63,21 +63,20 @@ async def keep_heads(store: Store, inventory: Inventory) -> list[str]:
     Raises:
         DeploymentError: the store does not take it.
     """
-    heads = inventory.heads()
-    before = await store.newest_heads()
-    await store.keep_heads(heads, newest=before)
-    names = {host.id: host.name for host in inventory.hosts.values()}
+    known = await store.heads_unlike_heartbeats()
+    if inventory.fresh:
+        before = await store.newest_heads()
+        known |= {agent: before[agent] for agent in inventory.fresh if agent in before}
+        await store.keep_heads(inventory.heads(inventory.fresh))
     return [
-        f"{names[head.agent]}: {problem}; on that host, `investigator audit verify` says where"
-        for head in heads
-        for problem in _problems(head, before.get(head.agent))
+        f"{inventory.hosts[head.agent].name}: {problem}; on that host, `investigator audit verify` says where"
+        for head in inventory.heads(known)
+        for problem in _problems(head, known[head.agent])
     ]
 
 
-def _problems(head: ChainHead, known: ChainHead | None) -> Iterable[str]:
+def _problems(head: ChainHead, known: ChainHead) -> Iterable[str]:
     """A heartbeat that is older than what is known, played back by somebody, proves nothing."""
-    if known is None:
-        return
     if head.count == known.count and head.head != known.head:
         yield f"line {head.count} of its audit is not the one that was known on {known.seen}: the audit was rewritten"
     elif head.count < known.count and head.told_s > known.told_s:

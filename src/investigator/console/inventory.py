@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from investigator.console.heads import ChainHead
 from investigator.errors import BadInput, Refused
@@ -12,7 +14,7 @@ from investigator.protocol.facts import Facts, Heartbeat, decode_facts, decode_h
 from investigator.protocol.target import Condition, NoVerdict, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from investigator.console.standing import Judged
@@ -28,6 +30,9 @@ AHEAD_S: Final = 120
 """How far an agent's clock may be before the broker's and still set the time that its next heartbeats must be after."""
 CLOCK_OFF_S: Final = 60
 """An agent whose clock is off by more is named: it refuses actions that are not valid yet, or any more."""
+
+
+_decoder: Final = msgspec.json.Decoder(Heartbeat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +59,40 @@ class Host:
     facts_seen: datetime
     beat: Beat | None = None
     """Its newest heartbeat, which may be known from earlier; facts prove no life: whoever has them can send them again."""
-    heartbeat: Heartbeat | None = None
     heartbeat_seen: datetime | None = None
     judged: Judged | None = None
     """Its standing, once a `Register` has judged it."""
+    id: str = field(init=False)
+    """Derived from the key that signed the facts."""
+    name: str = field(init=False)
+    """What the agent calls itself."""
+    _heartbeat: Heartbeat | None = None
+    _kept: bytes = b""
+
+    def __post_init__(self) -> None:
+        """Take id and name from the facts."""
+        self.renew(self.facts, self.facts_seen)
+
+    def renew(self, facts: Facts, seen: datetime) -> None:
+        """Take newer facts; they are to be judged anew."""
+        self.facts, self.facts_seen, self.judged = facts, seen, None
+        self.id = str(facts.row["id"])
+        self.name = str(facts.row.get("name") or self.id)
 
     @property
-    def id(self) -> str:
-        """Derived from the key that signed the facts."""
-        return str(self.facts.row["id"])
+    def heartbeat(self) -> Heartbeat | None:
+        """The newest that was taken. One that was kept from earlier is decoded when somebody asks: of most hosts nobody does."""
+        if self._heartbeat is None and self._kept:
+            self._heartbeat = _decoder.decode(self._kept)
+        return self._heartbeat
 
-    @property
-    def name(self) -> str:
-        """What the agent calls itself."""
-        return str(self.facts.row.get("name") or self.id)
+    def hear(self, heartbeat: Heartbeat, seen: datetime) -> None:
+        """Take one that was verified."""
+        self._heartbeat, self.heartbeat_seen = heartbeat, seen
+
+    def remember(self, heartbeat: bytes, seen: datetime) -> None:
+        """Take the JSON of one that was verified and taken earlier."""
+        self._kept, self.heartbeat_seen = heartbeat, seen
 
     @property
     def last_seen(self) -> datetime:
@@ -94,10 +119,11 @@ class Host:
 
     def row(self, now: datetime) -> dict[str, Any]:
         """Its row of the agents table, with the two columns that only the inventory can fill."""
-        age_s = (now - self.last_seen).total_seconds()
-        silent = self.stopped or age_s >= max(OFFLINE_AFTER_S, ONLINE_HEARTBEATS * self.facts.heartbeat_s)
-        status = "offline" if silent else "online" if self.is_online(now) else "idle"
-        return {**self.facts.row, "status": status, "heartbeattime": self.last_seen}
+        seen = self.last_seen
+        age_s, online_s = (now - seen).total_seconds(), ONLINE_HEARTBEATS * self.facts.heartbeat_s
+        silent = self.stopped or age_s >= max(OFFLINE_AFTER_S, online_s)
+        status = "offline" if silent else "online" if age_s < online_s else "idle"
+        return {**self.facts.row, "status": status, "heartbeattime": seen}
 
 
 class Inventory:
@@ -109,6 +135,8 @@ class Inventory:
         self.dropped: list[str] = []
         """What did not verify, one line each."""
         self.beats: dict[str, Beat] = dict(beats or {})
+        self.fresh: set[str] = set()
+        """Agents of which a heartbeat was taken that is not kept from earlier."""
         self.set_back: set[str] = set()
         """Agents in whose name heartbeats came that are older than one heard before."""
 
@@ -124,11 +152,12 @@ class Inventory:
         hosts = sorted(self.hosts.values(), key=lambda host: (host.name, host.id))
         return [host for host in hosts if condition is None or _is_meant(condition, host, now, came_to)]
 
-    def heads(self) -> list[ChainHead]:
-        """What each agent's last heartbeat says of its host's audit; agents whose heartbeats say nothing have none."""
+    def heads(self, agents: Iterable[str] | None = None) -> list[ChainHead]:
+        """What the last heartbeat of each of these agents (None: of all) says of its host's audit, where it says something."""
+        among = self.hosts if agents is None else [agent for agent in agents if agent in self.hosts]
         return [
             ChainHead(host.id, host.heartbeat.n, host.heartbeat.h, host.heartbeat.t, host.heartbeat_seen.timestamp())
-            for host in self.hosts.values()
+            for host in map(self.hosts.__getitem__, among)
             if host.heartbeat is not None and host.heartbeat_seen is not None and host.heartbeat.h
         ]
 
@@ -147,7 +176,7 @@ class Inventory:
         if known is None:
             self.hosts[agent] = Host(facts, seen, self.beats.get(agent))
         else:
-            known.facts, known.facts_seen, known.judged = facts, seen, None
+            known.renew(facts, seen)
 
     def hear_heartbeat(self, agent: str, frame: bytes, seen: datetime) -> bool:
         """Take a heartbeat if the agent that it speaks for signed it; true if so."""
@@ -182,7 +211,8 @@ class Inventory:
                 return False
             new = Beat(heartbeat.t, min(new.seen_s, known.seen_s), heartbeat.x)
         host.beat = self.beats[host.id] = new
-        host.heartbeat, host.heartbeat_seen = heartbeat, utc(new.seen_s)
+        host.hear(heartbeat, utc(new.seen_s))
+        self.fresh.add(host.id)
         return True
 
 

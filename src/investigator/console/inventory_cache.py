@@ -165,16 +165,14 @@ class _Heartbeats:
             self._inventory.take_heartbeat(host, _heartbeat.decode(one.content), utc(one.seen_s))
 
     def _take_kept(self, one: Signed) -> None:
-        """What was taken once; this console may have heard a newer one since, which the stream has too."""
+        """What was taken once; where this console has heard a newer one since, the stream has that too."""
         host = self._inventory.hosts.get(one.agent)
         if host is None:
             return
         if one.problem:
             self._inventory.drop(f"{host.name}: {one.problem}")
-            return
-        heartbeat = _heartbeat.decode(one.content)
-        if host.beat is None or heartbeat.t >= host.beat.floor_s:
-            self._inventory.take_heartbeat(host, heartbeat, utc(one.seen_s))
+        else:
+            host.remember(one.content, utc(one.seen_s))
 
 
 async def _read_up_to(broker: Broker, store: Store, stream: str, what: SignedKind) -> tuple[str, int]:

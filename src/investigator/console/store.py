@@ -258,9 +258,20 @@ class Store:
         rows = await self._read("SELECT agent, count, head, told_s, seen_s FROM newest_heads")
         return {str(row[0]): ChainHead(*row) for row in rows}
 
-    async def keep_heads(self, heads: Sequence[ChainHead], *, newest: Mapping[str, ChainHead] | None = None) -> None:
+    async def heads_unlike_heartbeats(self) -> dict[str, ChainHead]:
+        """Of agents whose kept heartbeat does not go on from it: the head with the highest count."""
+        rows = await self._read(
+            "SELECT agent, count, head, told_s, newest_heads.seen_s FROM newest_heads JOIN "
+            "(SELECT agent, seen_s, CAST(content AS TEXT) AS told FROM heartbeats WHERE problem = '') USING (agent) "
+            "WHERE coalesce(json_extract(told, '$.n'), 0) < count OR (json_extract(told, '$.n') = count AND json_extract(told, '$.h') <> head)"
+        )
+        return {str(row[0]): ChainHead(*row) for row in rows}
+
+    async def keep_heads(self, heads: Sequence[ChainHead]) -> None:
         """Keep heads of chains that grew. Of an honest chain there is nothing else: what is shorter is not evidence of more."""
-        newest = await self.newest_heads() if newest is None else newest
+        if not heads:
+            return
+        newest = await self.newest_heads()
         grown = [head for head in heads if head.agent not in newest or head.count > newest[head.agent].count]
         if not grown:
             return

@@ -90,6 +90,8 @@ def aligned(rows: Iterable[Sequence[str]], heads: Sequence[tuple[str, int]]) -> 
 
 
 def _padded(cell: str, width: int) -> str:
+    if len(cell) <= width and cell.isascii():
+        return cell.ljust(width)
     shown = fit(cell, width)
     return shown + " " * (width - columns(shown))
 
