@@ -177,7 +177,10 @@ def test_prometheus_is_answered_by_agent_broker_and_gateway_where_they_are_told_
     assert value(whole, "investigator_service_info", service="mig-services") == 1
     assert 0 < value(whole, "investigator_expires_in_seconds", what="broker's certificate") <= 90 * 86_400
     status = orjson.loads(deployment.call("status", "--output", "json").stdout)
-    assert {service["name"] for service in status["services"]} == {"mig-api", "mig-services"}
+    services = {service["name"]: service for service in status["services"]}
+    assert set(services) == {"mig-api", "mig-services"}
+    assert [problem["level"] for problem in services["mig-services"]["problems"]] == ["warning"]
+    assert "enrolment: a-1 (" in services["mig-services"]["problems"][0]["text"]
 
 
 def test_a_broker_that_is_away_is_a_metric_too(deployment: Deployment) -> None:
