@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import importlib
 import math
 import multiprocessing
 import sys
@@ -69,9 +70,7 @@ def loop_factory(name: str) -> Any:
     """`asyncio` or `uvloop`."""
     if name == "asyncio":
         return None
-    import uvloop
-
-    return uvloop.new_event_loop
+    return importlib.import_module(name).new_event_loop  # no dependency of ours: docs/adr/0030
 
 
 class InProcess:

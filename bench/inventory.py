@@ -44,7 +44,7 @@ from investigator.protocol.subjects import (
 )
 from open_broker import OpenServer, fill
 
-TARGET = "os='windows' AND name LIKE 'host-%7' AND tags->>'site'='ber' AND status='online'"
+TARGET = "os='windows' AND name LIKE 'host-%3' AND tags->>'site'='ber' AND status='online'"
 Agent = tuple[bytes, int]
 
 
@@ -66,8 +66,8 @@ def signed(agent: Agent) -> tuple[bytes, str, bytes, bytes]:
 
 
 def beat(private: bytes, digest: str) -> bytes:
-    head = {"n": 12, "h": "0123456789abcdef01234567"}
-    return encode_heartbeat(Identity(private), Heartbeat(t=int(time.time()), f=digest, s=7, **head))
+    told = Heartbeat(t=int(time.time()), f=digest, s=7, n=12, h="0123456789abcdef01234567")
+    return encode_heartbeat(Identity(private), told)
 
 
 def main() -> None:
@@ -87,7 +87,9 @@ def main() -> None:
 async def measure(home: Path, made: list[tuple[bytes, str, bytes, bytes]]) -> None:
     create_deployment(home, port=0, passphrase=None)
     console = home / "console.toml"
-    console.write_text(console.read_text().replace('enrolment = "token"', 'enrolment = "open"'))
+    console.write_text(
+        console.read_text().replace('enrolment = "token"', 'enrolment = "open"').replace("tls://", "nats://")
+    )
     config = load_console(home)
     port = int(config.broker.url.rpartition(":")[2])
     async with OpenServer(home / "broker", port=port, sync_always=False) as server:
@@ -112,7 +114,7 @@ def messages(made: list[tuple[bytes, str, bytes, bytes]]) -> Iterator[tuple[str,
 
 
 async def settled(broker: Broker, messages: int) -> None:
-    while sum([(await stream_state(broker, each)).messages for each in (FACTS, HEARTBEATS)]) < messages:  # noqa: ASYNC110 - the server tells nobody
+    while sum([(await stream_state(broker, each)).messages for each in (FACTS, HEARTBEATS)]) < messages:  # noqa: ASYNC110 - a stream tells nobody
         await asyncio.sleep(0.05)
 
 

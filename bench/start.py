@@ -1,9 +1,10 @@
-"""What starting costs: help and the zipapp above the bare interpreter, and the memory of an idle agent.
+"""What starting costs: the command line, the zipapp, an agent until it is connected; and how large the files are.
 
-    .venv/bin/python bench/start.py [--runs 21] [--zipapp dist/investigator.pyz] [--no-agent]
+    .venv/bin/python bench/start.py [--quick] [--runs 21] [--zipapp dist/investigator.pyz]
 
-Each line is a ratio or a difference against a reference measured in the same run, starts interleaved so that a busy
-machine slows both. The agent is a real one, connected to a real broker, both installed in this environment.
+Each ratio is against a reference measured in the same run, starts interleaved so that a busy machine slows both. The agent
+is a real one, enrolled before, and connects to a real broker by TLS: from exec to its line `connected`, which it says when it has
+subscribed, told its facts and asked for what it missed. Without --zipapp the files are built first, in a scratch folder.
 """
 
 from __future__ import annotations
@@ -15,56 +16,105 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
+from figures import figure
+from lone_agent import lone_agent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = [str(Path(sys.executable).with_name("investigator"))]
-READY_S = 20.0
-SETTLE_S = 5.0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=21)
-    parser.add_argument("--zipapp", type=Path, default=ROOT / "dist/investigator.pyz")
-    parser.add_argument("--no-agent", action="store_true", help="do not start a broker and an agent")
+    parser.add_argument("--quick", action="store_true", help="fewer runs")
+    parser.add_argument("--zipapp", type=Path, help="one that is there, instead of building it")
     arguments = parser.parse_args()
-    starts(arguments.runs, arguments.zipapp.absolute())
-    if not arguments.no_agent:
-        idle_agent()
+    runs = 11 if arguments.quick else arguments.runs
+    with tempfile.TemporaryDirectory(prefix="investigator-bench-") as scratch:
+        zipapp = (arguments.zipapp or build(Path(scratch))).absolute()
+        sizes(zipapp, build(Path(scratch), "--agent-only"))
+        environment = {**os.environ, "XDG_CACHE_HOME": scratch}  # root's zipapp ignores it, and unpacks under /var/lib
+        help_and_version(zipapp, environment, runs)
+        agents(zipapp, environment, max(5, runs // 3))
 
 
-def starts(runs: int, zipapp: Path) -> None:
-    """Median seconds of each kind of start."""
-    commands = {
-        "interpreter": [sys.executable, "-c", "pass"],
-        "installed": [*PROGRAM, "--help"],
-    }
-    if zipapp.exists():
-        commands["zipapp"] = [sys.executable, "-sES", str(zipapp), "--help"]
-    with tempfile.TemporaryDirectory(prefix="investigator-bench-") as cache:
-        environment = {**os.environ, "XDG_CACHE_HOME": cache}  # root's zipapp ignores it, and unpacks under /var/lib
-        for command in commands.values():
-            seconds(command, environment)
-        taken: dict[str, list[float]] = {name: [] for name in commands}
-        for _ in range(runs):
-            for name, command in commands.items():
-                taken[name].append(seconds(command, environment))
-    median = {name: statistics.median(values) for name, values in taken.items()}
+def build(folder: Path, *words: str) -> Path:
+    """A zipapp for all versions."""
+    path = folder / ("-".join(["investigator", *words]) + ".pyz")
+    command = [sys.executable, str(ROOT / "tools/zipapp.py"), *words, "--output", str(path)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return path
+
+
+def sizes(zipapp: Path, agent_only: Path) -> None:
+    """What each file weighs; for one version it is what all share and the largest version's own part."""
+    shared, own = parts(zipapp)
+    if len(own) > 1:
+        figure("size.all", zipapp.stat().st_size / 1e6, unit="MB", goal=60, note=f"for {len(own)} CPython versions")
+    figure("size.one", (shared + max(own.values())) / 1e6, unit="MB", goal=35, note="for one version")
+    figure("size.agent", agent_only.stat().st_size / 1e6, unit="MB", goal=25, note="agent only, for all versions")
+
+
+def parts(zipapp: Path) -> tuple[int, dict[str, int]]:
+    """Bytes that all versions share, and those of each version beside them."""
+    own: dict[str, int] = {}
+    with zipfile.ZipFile(zipapp) as archive:
+        for entry in archive.infolist():
+            folder = entry.filename.partition("/")[0]
+            if folder.startswith("site-packages-"):
+                for version in folder.split("-")[2:]:
+                    own[version] = own.get(version, 0) + entry.compress_size
+    return zipapp.stat().st_size - sum(own.values()), own or {"": 0}
+
+
+def help_and_version(zipapp: Path, environment: Mapping[str, str], runs: int) -> None:
+    """`--help` above the bare interpreter, and from the warm zipapp."""
+    start = [sys.executable, "-sES", str(zipapp), "--help"]
+    first_s = seconds(start, environment)
+    commands = {"interpreter": [sys.executable, "-c", "pass"], "installed": [*PROGRAM, "--help"], "zipapp": start}
+    median = medians(commands, runs, lambda command: seconds(command, environment))
     bare, installed = median["interpreter"], median["installed"]
-    print(f"{bare * 1e3:8.1f} ms  bare interpreter ({sys.version.split()[0]}), median of {runs}")
-    print(f"{(installed - bare) * 1e3:8.1f} ms  above it: investigator --help (goal 120)")
-    if "zipapp" in median:
-        print(f"{median['zipapp'] / installed:8.2f} x   warm zipapp --help, of the installed one's (goal 1.5)")
-    else:
-        print(f"           no {zipapp}: make zipapp")
+    note = f"{installed * 1e3:.0f} ms beside {bare * 1e3:.0f} ms, medians of {runs}"
+    figure("start.help", (installed - bare) * 1e3, unit="ms", goal=100, note=f"above the bare interpreter: {note}")
+    figure("start.zipapp", median["zipapp"] / installed, against="installed", goal=1.5, note="--help, unpacked before")
+    figure("start.zipapp_first", first_s, unit="s", note="--help, unpacking first where it was not yet")
+
+
+def agents(zipapp: Path, environment: Mapping[str, str], runs: int) -> None:
+    """An agent from exec to connected."""
+    with lone_agent() as (home, _), tempfile.TemporaryDirectory(prefix="investigator-bench-") as states:
+        environment = {**environment, "INVESTIGATOR_HOME": str(home)}
+        programs = {"installed": PROGRAM, "zipapp": [sys.executable, "-sES", str(zipapp)]}
+        commands = {
+            name: [*program, "agent", "--name", name, "--state", f"{states}/{name}"]
+            for name, program in programs.items()
+        }
+        for command in commands.values():
+            connected(command, environment)  # enrols it, and compiles what is imported
+        median = medians(commands, runs, lambda command: connected(command, environment))
+    note = f"from exec to connected by TLS, median of {runs}"
+    figure("start.agent", median["installed"], unit="s", goal=0.5, note=note)
+    figure("start.agent_zipapp", median["zipapp"] / median["installed"], against="installed", goal=1.5)
+
+
+def medians(
+    commands: Mapping[str, Sequence[str]], runs: int, measure: Callable[[Sequence[str]], float]
+) -> dict[str, float]:
+    """Median seconds of each, after one round that does not count."""
+    taken: dict[str, list[float]] = {name: [] for name in commands}
+    for number in range(runs + 1):
+        for name, command in commands.items():
+            took_s = measure(command)
+            if number:
+                taken[name].append(took_s)
+    return {name: statistics.median(values) for name, values in taken.items()}
 
 
 def seconds(command: Sequence[str], environment: Mapping[str, str]) -> float:
@@ -74,31 +124,17 @@ def seconds(command: Sequence[str], environment: Mapping[str, str]) -> float:
     return time.perf_counter() - start
 
 
-def idle_agent() -> None:
-    """The proportional set size (PSS) of an agent that is connected and has nothing to do, all its processes together."""
-    with tempfile.TemporaryDirectory(prefix="investigator-bench-") as folder:
-        home = ["--home", f"{folder}/home"]
-        subprocess.run([*PROGRAM, "init", *home, "--port", "0"], stdout=subprocess.DEVNULL, check=True)
-        with running("broker", *home), running("agent", *home, "--name", "idle", "--state", f"{folder}/state") as agent:
-            time.sleep(SETTLE_S)  # the first heartbeats and the warmed fork server are part of being idle
-            processes = [agent, *agent.children(recursive=True)]
-            sizes = [process.memory_full_info().pss / 1e6 for process in processes]
-            parts = " + ".join(f"{size:.1f}" for size in sizes)
-            print(f"{sum(sizes):8.1f} MB  idle agent, PSS of its {len(sizes)} processes: {parts} (goal 60)")
-
-
-@contextmanager
-def running(*words: str) -> Iterator[psutil.Process]:
-    """A long-running command, from its first line of output (it is ready) to SIGTERM."""
-    started = subprocess.Popen([*PROGRAM, *words], stdout=subprocess.PIPE, text=True)
-    try:
-        assert started.stdout is not None
-        if not started.stdout.readline():
-            sys.exit(f"investigator {words[0]} ended with {started.wait(READY_S)}")
-        yield psutil.Process(started.pid)
-    finally:
-        started.terminate()
-        started.wait(READY_S)
+def connected(command: Sequence[str], environment: Mapping[str, str]) -> float:
+    """How long it takes until it says that it is connected; it is ended then."""
+    start = time.perf_counter()
+    with subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE, text=True) as agent:
+        assert agent.stdout is not None
+        line = agent.stdout.readline()
+        took_s = time.perf_counter() - start
+        agent.terminate()
+    if "connected" not in line:
+        sys.exit(f"{command!r} said {line!r}")
+    return took_s
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,12 @@ def test_suppressions_name_their_rule() -> None:
     assert [short(path) for path in SOURCES if bare.search(path.read_text())] == []
 
 
-def test_shiv_and_the_makefile_build_the_same_file() -> None:
-    output = tomllib.loads((ROOT / "shiv.toml").read_text())["shiv"]["output-file"]
-    assert output in (ROOT / "Makefile").read_text()
+def test_the_zipapps_settings_name_what_there_is() -> None:
+    settings = tomllib.loads((ROOT / "shiv.toml").read_text())
+    for table in (settings["shiv"], settings["agent-only"]):
+        module, _, function = table["entry-point"].partition(":")
+        assert callable(getattr(import_module(module), function))
+    pinned = re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements/runtime.txt").read_text(), re.MULTILINE)
+    contents, agent_only = settings["contents"], settings["agent-only"]
+    assert {*contents["build"], *contents["without"], *agent_only["without"]} <= {*pinned}
+    assert [path for path in agent_only["keep"] if not (ROOT / "src" / path).is_file()] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import Final
 
 MAX_BYTES: Final = 32 << 20
@@ -32,9 +33,9 @@ class Arrivals:
         self._payloads.append((agent, payload))
         self._bytes += len(payload)
 
-    def first(self, at_most: int) -> list[Payload]:
-        """The oldest; they stay until they are `taken`, so that whoever is interrupted loses none."""
-        return [self._payloads[number] for number in range(min(at_most, len(self._payloads)))]
+    def some(self, at_most: int, *, after: int = 0) -> list[Payload]:
+        """The oldest but so many; they stay until they are `taken`, so that whoever is interrupted loses none."""
+        return list(islice(self._payloads, after, after + at_most))
 
     def taken(self, count: int) -> None:
         """Forget the oldest."""

@@ -15,10 +15,11 @@ from typing import Final, Self
 
 import investigator
 from investigator.console.checker import LENGTH_BYTES, decode, encode
-from investigator.console.checks import Checked, Work, check, split
+from investigator.console.checks import Checked, Heartbeats, Work, check, split
 
 AT_ONCE: Final = 300
 """Up to so many are checked here; from then on processes pay."""
+EXPECT_FROM: Final = 2000
 PORTION: Final = 250
 PORTION_HERE: Final = 25
 """Between two of these the event loop has its turn."""
@@ -35,6 +36,7 @@ class Checkers:
         for _ in range(min(MAX_PROCESSES, _processors())):
             self._idle.put_nowait(None)
         self._started: list[_Process] = []
+        self._warming: list[asyncio.Task[list[Checked]]] = []
         self._do_without = False
 
     async def __aenter__(self) -> Self:
@@ -52,8 +54,17 @@ class Checkers:
         portions = await asyncio.gather(*(self._portion(part) for part in split(work, PORTION)))
         return [checked for portion in portions for checked in portion]
 
+    def expect(self, items: int) -> None:
+        """So much may come: where processes will pay, they are started now."""
+        if items > EXPECT_FROM and not self._started:
+            self._warming += [asyncio.create_task(self._portion(Heartbeats([]))) for _ in range(self._idle.qsize())]
+
     async def close(self) -> None:
         """End the processes."""
+        warming, self._warming = self._warming, []
+        for task in warming:
+            task.cancel()
+        await asyncio.gather(*warming, return_exceptions=True)
         started, self._started = self._started, []
         for process in started:
             await process.end()

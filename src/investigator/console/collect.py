@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -32,7 +33,7 @@ from investigator.protocol.subjects import (
 from investigator.protocol.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
     from collections.abc import Collection as AnyOf
     from datetime import datetime
 
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from investigator.protocol.piece import Place
     from investigator.protocol.result import State
 
+Payloads = list[tuple[str, bytes]]
+"""(agent id, payload) each."""
 GRACE_S: Final = 5.0
 """How long after its expiry an action's last answers are awaited: what was killed at expiry still says so."""
 READ_STREAM_EVERY_S: Final = 2.0
@@ -52,6 +55,7 @@ GIVE_UP_ON_BROKER_S: Final = 30.0
 MAX_DROPPED_TOLD: Final = 5
 MAX_STRANGE_BYTES: Final = 64 << 20
 STRANGERS_AT_ONCE: Final = 500
+BATCHES_AHEAD: Final = 3
 BATCH: Final = 1000
 """Answers that are verified, counted and stored together."""
 LOOK_UP_AFTER_S: Final = 0.2
@@ -72,6 +76,19 @@ class Relay:
     """Called with agent id, name, and payload as it came."""
     settled_after_s: float = 2.0
     """Whether a sealed answer has more parts nobody can tell who cannot open it: after so much silence it is awaited no longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Payloads that are being verified."""
+
+    payloads: Payloads
+    fresh: Mapping[bytes, tuple[str, bytes]]
+    """Those that were not taken before, by SHA-256."""
+    strange: Payloads
+    """Of agents that nobody has judged."""
+    believed: Payloads
+    checking: asyncio.Task[list[Checked]]
 
 
 @dataclass(slots=True)
@@ -119,6 +136,7 @@ class Collection:
     _told: set[str] = field(default_factory=set)
     _shown: dict[str, set[Place]] = field(default_factory=dict)
     _taken: set[bytes] = field(default_factory=set)
+    _under_way: set[bytes] = field(default_factory=set)
     _last_sequence: int = 0
     _heartbeats_told: int = 0
     _newest_sealed_s: float = 0.0
@@ -165,6 +183,7 @@ class Collection:
         With `hold` answers wait for `begin`, so that none is told before whoever shows them knows that they are asked for.
         """
         self._held = hold
+        self._checkers.expect(len(self.targeted))
         for subject, callback in ((results_of(self.action.id), self._on_answer), (ALL_HEARTBEATS, self._on_heartbeat)):
             self._subscriptions.append(await self.broker.subscribe(subject, callback))
         await self.broker.flush()
@@ -215,17 +234,27 @@ class Collection:
     async def take_arrived(self, *, for_s: float = float("inf")) -> None:
         """Take what was heard live, for about so long."""
         ends_s = time.monotonic() + for_s
-        while len(self.arrivals) and not self._held:
-            batch = self.arrivals.first(BATCH)
-            await self._take_many(batch)
+        under_way = 0
+
+        async def batches() -> AsyncIterator[Payloads]:
+            nonlocal under_way
+            while not self._held and time.monotonic() < ends_s:
+                batch = self.arrivals.some(BATCH, after=under_way)
+                if not batch:
+                    return
+                under_way += len(batch)
+                yield batch
+
+        def taken(batch: Payloads) -> None:
+            nonlocal under_way
+            under_way -= len(batch)
             self.arrivals.taken(len(batch))
-            if time.monotonic() >= ends_s:
-                return
+
+        await self._take_all(batches(), taken)
 
     async def read_store(self) -> None:
         """Take what the store has: the stream may have let go of it."""
-        async for page in self.store.answers(self.action.id):
-            await self._take_many(page, kept=True)
+        await self._take_all(self.store.answers(self.action.id), kept=True)
 
     def withheld(self) -> list[str]:
         """The names of agents that say in their own signed heartbeats that they have the action, and of which nothing came.
@@ -309,18 +338,26 @@ class Collection:
             self._unread = True
 
     async def _read_on(self) -> None:
-        """In batches, each taken before the next is asked for: whoever is slow reads slowly, and keeps nothing in memory."""
-        batch: list[tuple[str, bytes]] = []
-        sequence = self._last_sequence
-        async for stored in self.broker.read_stream(RESULTS, results_of(self.action.id), after_seq=sequence):
-            batch.append((stored.subject.rpartition(".")[2], stored.data))
-            sequence = stored.sequence
-            if len(batch) >= BATCH:
-                await self._take_many(batch)
-                self._last_sequence = sequence
-                batch = []
-        await self._take_many(batch)
-        self._last_sequence = sequence
+        """What is taken moves on where the stream is read from the next time."""
+        ends: deque[int] = deque()
+
+        async def batches() -> AsyncIterator[Payloads]:
+            batch: list[tuple[str, bytes]] = []
+            after = self._last_sequence
+            async for stored in self.broker.read_stream(RESULTS, results_of(self.action.id), after_seq=after):
+                batch.append((stored.subject.rpartition(".")[2], stored.data))
+                after = stored.sequence
+                if len(batch) >= BATCH:
+                    ends.append(after)
+                    yield batch
+                    batch = []
+            ends.append(after)
+            yield batch
+
+        def taken(_: Payloads) -> None:
+            self._last_sequence = ends.popleft()
+
+        await self._take_all(batches(), taken)
 
     async def _keep(self) -> None:
         batch = list(self._unkept)
@@ -357,18 +394,53 @@ class Collection:
         else:
             self.seen_since.add(agent)
 
-    async def _take_many(self, payloads: Sequence[tuple[str, bytes]], *, kept: bool = False) -> None:
-        """Payloads, live, from the stream or (`kept`) from the store; what does not verify is dropped, counted and named."""
+    async def _take_all(
+        self,
+        batches: AsyncIterator[Payloads],
+        taken: Callable[[Payloads], None] = lambda _: None,
+        *,
+        kept: bool = False,
+    ) -> None:
+        """Payloads, live, from the stream or (`kept`) from the store, batch by batch, of which `taken` is told.
+
+        While some are counted and stored others are verified, and no more is read than that: whoever is slow reads slowly.
+        """
+        under_way: deque[_Batch] = deque()
+        try:
+            async for payloads in batches:
+                under_way.append(self._begin(payloads))
+                if len(under_way) > BATCHES_AHEAD:
+                    await self._end(under_way[0], kept=kept)
+                    taken(under_way.popleft().payloads)
+            while under_way:
+                await self._end(under_way[0], kept=kept)
+                taken(under_way.popleft().payloads)
+        finally:
+            for batch in under_way:
+                batch.checking.cancel()
+                self._under_way.difference_update(batch.fresh)
+
+    def _begin(self, payloads: Payloads) -> _Batch:
         fresh: dict[bytes, tuple[str, bytes]] = {}
         for agent, payload in payloads:
             mark = hashlib.sha256(payload).digest()
-            if mark not in self._taken:  # the stream repeats what was heard live; opening it again would cost as much
+            # the stream repeats what was heard live; opening it again would cost as much
+            if mark not in self._taken and mark not in self._under_way:
                 fresh[mark] = (agent, payload)
-        known = {mark: one for mark, one in fresh.items() if not self._is_strange(one[0])}
-        await self._open([*known.values()], kept=kept)
-        for agent, payload in (one for mark, one in fresh.items() if mark not in known):
+        self._under_way.update(fresh)
+        known = [one for one in fresh.values() if not self._is_strange(one[0])]
+        strange = [one for one in fresh.values() if self._is_strange(one[0])]
+        return _Batch(payloads, fresh, strange, *self._verify(known))
+
+    async def _end(self, batch: _Batch, *, kept: bool) -> None:
+        """What does not verify is dropped, counted and named."""
+        checked = await batch.checking
+        for (agent, payload), part in zip(batch.believed, checked, strict=True):
+            self.accept(agent, payload, part, kept=kept)
+        for agent, payload in batch.strange:
             self._hold(agent, payload)
-        self._taken.update(fresh)
+        self._taken.update(batch.fresh)
+        self._under_way.difference_update(batch.fresh)
         await self._keep()
 
     def _is_strange(self, agent: str) -> bool:
@@ -399,7 +471,11 @@ class Collection:
             await self.enrolled.judge([host for host in self.inventory.hosts.values() if host.judged is None])
         except BrokerError as error:
             self.on_warning(str(error))
-        await self._open([(agent, payload) for agent, payloads in self._strangers.items() for payload in payloads])
+        believed, checking = self._verify(
+            [(agent, payload) for agent, payloads in self._strangers.items() for payload in payloads]
+        )
+        for (agent, payload), part in zip(believed, await checking, strict=True):
+            self.accept(agent, payload, part, kept=False)
         self._strangers, self._strange_bytes = {}, 0
 
     def _why_not(self, agent: str) -> str:
@@ -408,10 +484,8 @@ class Collection:
             return ""
         return self.enrolled.why_not(host)
 
-    async def _open(self, payloads: Sequence[tuple[str, bytes]], *, kept: bool = False) -> None:
-        """Verify, count and store."""
-        if not payloads:
-            return
+    def _verify(self, payloads: Payloads) -> tuple[Payloads, asyncio.Task[list[Checked]]]:
+        """Those of agents that are believed, and what becomes of each."""
         believed = []
         for agent, payload in payloads:
             why = self._why_not(agent)
@@ -419,11 +493,10 @@ class Collection:
                 self._drop(agent, NotEnrolled(why))
             else:
                 believed.append((agent, payload))
-        checked = await self._checkers.check(Answers(self.action.id, self.private_key, believed))
-        for (agent, payload), part in zip(believed, checked, strict=True):
-            self._accept(agent, payload, part, kept=kept)
+        work = Answers(self.action.id, self.private_key, believed)
+        return believed, asyncio.create_task(self._checkers.check(work))
 
-    def _accept(self, agent: str, payload: bytes, part: Checked, *, kept: bool) -> None:
+    def accept(self, agent: str, payload: bytes, part: Checked, *, kept: bool) -> None:
         """What was opened and verified, into the tally, to whoever shows it and to what the store is to keep."""
         try:
             problem = part.error()

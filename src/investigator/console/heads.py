@@ -65,7 +65,7 @@ async def keep_heads(store: Store, inventory: Inventory) -> list[str]:
     """
     heads = inventory.heads()
     before = await store.newest_heads()
-    await store.keep_heads(heads)
+    await store.keep_heads(heads, newest=before)
     names = {host.id: host.name for host in inventory.hosts.values()}
     return [
         f"{names[head.agent]}: {problem}; on that host, `investigator audit verify` says where"

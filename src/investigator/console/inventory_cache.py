@@ -215,4 +215,5 @@ def _not_collecting() -> Iterator[None]:
         yield
     finally:
         if was_on:
+            gc.freeze()
             gc.enable()

@@ -258,9 +258,9 @@ class Store:
         rows = await self._read("SELECT agent, count, head, told_s, seen_s FROM newest_heads")
         return {str(row[0]): ChainHead(*row) for row in rows}
 
-    async def keep_heads(self, heads: Sequence[ChainHead]) -> None:
+    async def keep_heads(self, heads: Sequence[ChainHead], *, newest: Mapping[str, ChainHead] | None = None) -> None:
         """Keep heads of chains that grew. Of an honest chain there is nothing else: what is shorter is not evidence of more."""
-        newest = await self.newest_heads()
+        newest = await self.newest_heads() if newest is None else newest
         grown = [head for head in heads if head.agent not in newest or head.count > newest[head.agent].count]
         if not grown:
             return

@@ -1,8 +1,10 @@
 """Limits as data, and as the kernel holds a process to them; each in a child process of its own."""
 
+import ctypes
 import os
 import resource
 import signal
+import struct
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,7 @@ def in_a_child(work):
         {"open_files": 3},
         {"processes": 0},
         {"niceness": -5},
+        {"cpu_percent": 0},
     ],
 )
 def test_limits_under_which_nothing_could_run_cannot_be_made(wrong):
@@ -112,6 +115,21 @@ def test_yielding_covers_the_processor_the_disk_and_the_sessions_own_scheduling_
         )
 
     assert in_a_child(work) == "(19, 3, '1000', '19')"
+
+
+def test_a_worker_takes_the_shortest_turns_that_the_kernel_gives_and_keeps_its_priority():
+    def work():
+        limits.yield_to_others(19)
+        attributes = ctypes.create_string_buffer(56)
+        number = {"x86_64": 315, "aarch64": 275}[os.uname().machine]  # sched_getattr(2)
+        assert limits._libc().syscall(number, 0, attributes, 56, 0) == 0
+        _, policy, _, niceness, _, runtime_ns = struct.unpack_from("=IIQiIQ", attributes.raw)
+        return policy, niceness, runtime_ns
+
+    major, minor = map(int, os.uname().release.split(".")[:2])
+    if (major, minor) < (6, 12):
+        pytest.skip("this kernel has no turns of one's own choice: Linux 6.12 is the first")
+    assert in_a_child(work) == f"(0, 19, {limits._SLICE_NS})"
 
 
 def test_a_process_whose_parent_is_gone_already_ends_at_once():

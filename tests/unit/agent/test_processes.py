@@ -75,3 +75,34 @@ def test_descendants_are_those_whose_line_of_parents_leads_to_the_root(parents, 
 
     assert len(found) == len(set(found))
     assert set(found) == {pid for pid in parents if leads_to_root(pid)}
+
+
+@pytest.fixture
+def family():
+    """A shell with two children, one of which has one of its own."""
+    script = "/bin/sleep 60 & /bin/sh -c '/bin/sleep 60 & echo ready; wait' & wait"
+    with subprocess.Popen(["/bin/sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout
+        process.stdout.readline()
+        yield process
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_descendants_are_counted_as_the_table_has_them(family):
+    below = processes.below(family.pid, processes.table())
+    assert len(below) == 3
+    assert processes.count_below(family.pid) == 3
+
+
+def test_they_are_counted_by_the_table_where_the_kernel_lists_no_children(family, monkeypatch):
+    def lists_none(_):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(processes, "_children", lists_none)
+    assert processes.count_below(family.pid) == 3
+
+
+def test_who_has_ended_has_no_descendants():
+    with subprocess.Popen(["/bin/true"]) as process:
+        process.wait()
+    assert processes.count_below(process.pid) == 0

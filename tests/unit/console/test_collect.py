@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -33,6 +34,10 @@ ACTION = Action(
     expireafter=datetime(2026, 11, 24, 4, tzinfo=UTC),
     operations=(Operation(module="file"),),
 )
+
+
+async def one_batch(*payloads: tuple[str, bytes]) -> AsyncIterator[list[tuple[str, bytes]]]:
+    yield list(payloads)
 
 
 class Nothing:
@@ -75,7 +80,7 @@ class Watched:
             self.hear_payload(payload)
 
     def hear_payload(self, payload: bytes) -> None:
-        asyncio.run(self.collection._take_many([(AGENT.id, payload)]))
+        asyncio.run(self.collection._take_all(one_batch((AGENT.id, payload))))
 
 
 def piece(number: int, operation: int = 0) -> Piece:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -77,6 +78,10 @@ def payloads(arriving: list[tuple[int, int, bool]], kind: bytes) -> list[tuple[s
     return made
 
 
+async def one_batch(*payloads: tuple[str, bytes]) -> AsyncIterator[list[tuple[str, bytes]]]:
+    yield list(payloads)
+
+
 class Nothing:
     """A store that keeps nothing."""
 
@@ -104,7 +109,7 @@ class Watched(Collection):
         super().__init__(**{**plain, **more})
 
     def hear(self, agent: str, payload: bytes) -> None:
-        asyncio.run(self._take_many([(agent, payload)]))
+        asyncio.run(self._take_all(one_batch((agent, payload))))
 
 
 def come_to(arriving: list[tuple[str, bytes]]) -> Any:

@@ -117,3 +117,16 @@ def test_only_short_signed_bytes_are_looked_into_before_anybody_vouches_for_them
 @given(st.binary())
 def test_whatever_comes_is_some_kind(raw: bytes) -> None:
     assert claimed_kind(raw) == ACTION
+
+
+@pytest.mark.parametrize("kind", ["cancel", "action", "tally", "canc\\u0065l", "\\u0063ancel"])
+@pytest.mark.parametrize("key", ["action", "revocation", "r\\u0065vocation", "other"])
+def test_what_it_claims_is_read_however_its_letters_are_written(kind: str, key: str) -> None:
+    """The quick look that spares most messages the reading must see whatever reading them would."""
+    inner = orjson.dumps(f'{{"type":"{kind}"}}')
+    raw = b'{"v":1,"%b":%b}' % (key.encode(), inner)
+    document = orjson.loads(raw)
+    text = document.get("action")
+    claimed = orjson.loads(text)["type"] if isinstance(text, str) else None
+    expected = REVOCATION if "revocation" in document else CANCEL if claimed == CANCEL else ACTION
+    assert claimed_kind(raw) == expected
