@@ -195,7 +195,7 @@ async def test_a_script_that_passes_the_gateway_by_makes_no_agent_do_anything(fl
 
 @pytest.mark.parametrize(
     "subject",
-    ["mig.action.all.x", "mig.result.x.y", "mig.facts.x", "mig.hb.x", "mig.enrol.request", "mig.enrol.admin",
+    ["mig.action.all.x", "mig.result.x.y", "mig.facts.x", "mig.hb.x", "mig.enrol.request", "mig.enrol.admin", "mig.status",
      "mig.record.tally.x.y", "_INBOX.investigator.x", "_INBOX.gateway.x", "$JS.API.STREAM.INFO.MIG_ACTIONS",
      "$JS.API.DIRECT.GET.MIG_RESULTS", "$SYS.REQ.SERVER.PING"],
 )  # fmt: skip

@@ -59,9 +59,11 @@ def events(lines: list[dict[str, Any]], program: str) -> list[str]:
     return [line["event"] for line in lines if line["program"] == program]
 
 
-def test_one_grep_tells_an_actions_story_from_the_console_to_the_agent_and_back(deployment: Deployment) -> None:
-    say(deployment, "agent", '[log]\nfile = "agent.jsonl"')
-    say(deployment, "broker", '[log]\nfile = "broker.jsonl"')
+def test_one_grep_tells_an_actions_story_from_the_console_to_the_agent_and_back(
+    deployment: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("agent", "broker", "gateway"):
+        say(deployment, name, f'[log]\nfile = "{name}.jsonl"')
     deployment.broker()
     deployment.agent("a-1")
     log = deployment.home / "console.jsonl"
@@ -88,12 +90,28 @@ def test_one_grep_tells_an_actions_story_from_the_console_to_the_agent_and_back(
     agents = {line["agent"] for line in lines if line["program"] == "agent"}
     assert agents == {line["agent"] for line in lines if line["event"] == "arrived"}
     at = {line["event"]: line["time"] for line in lines}
-    story = ["received", "admitted", "started", "ended", "answered", "delivered", "tallied"]
+    # the console may hear of the answer before the agent hears that the stream has it
+    story = ["received", "admitted", "started", "ended", "answered", "arrived", "tallied"]
     assert [at[event] for event in story] == sorted(at[event] for event in story)
-    asyncio.run(_keep_house(deployment, action))
+    assert ask_gateway(deployment, action) == ["tallied", "request-answered"]
+    with caplog.at_level("INFO", "investigator.broker.housekeeping"):
+        asyncio.run(_keep_house(deployment, action))
+    kept = [record.about for record in caplog.records if hasattr(record, "about")]
+    assert [(about["event"], about["action"]) for about in kept] == [("recorded", action), ("purged", action)]
     whole = logged(deployment, "console.jsonl", "agent.jsonl", "broker.jsonl")
     assert [text for text in (SECRET, "found-there", "PRIVATE", "token = ") if text in whole] == []
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+def ask_gateway(deployment: Deployment, action: str) -> list[str]:
+    """A script asks for the action's results; what the gateway's log has of that."""
+    deployment.start("gateway").until("gateway ready")
+    credentials = deployment.home / "nightly.creds"
+    assert deployment.call("gateway", "script", "nightly", "-o", str(credentials)).returncode == 0
+    request = orjson.dumps({"action": action})
+    done = deployment.call("gateway", "call", "results", "--credentials", str(credentials), stdin=request)
+    assert done.returncode == 0, done.stderr
+    return events(grep(logged(deployment, "gateway.jsonl"), action), "gateway")
 
 
 async def _keep_house(deployment: Deployment, action: str) -> None:
@@ -177,7 +195,10 @@ def test_prometheus_is_answered_by_agent_broker_and_gateway_where_they_are_told_
     assert value(whole, "investigator_service_info", service="mig-services") == 1
     assert 0 < value(whole, "investigator_expires_in_seconds", what="broker's certificate") <= 90 * 86_400
     status = orjson.loads(deployment.call("status", "--output", "json").stdout)
-    assert {service["name"] for service in status["services"]} == {"mig-api", "mig-services"}
+    services = {service["name"]: service for service in status["services"]}
+    assert set(services) == {"mig-api", "mig-services"}
+    assert [problem["level"] for problem in services["mig-services"]["problems"]] == ["warning"]
+    assert "enrolment: a-1 (" in services["mig-services"]["problems"][0]["text"]
 
 
 def test_a_broker_that_is_away_is_a_metric_too(deployment: Deployment) -> None:

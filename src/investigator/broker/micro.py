@@ -143,8 +143,6 @@ class Service:
     at_a_time: int
     life_s: float
     """How long one request is answered at most."""
-    parts: Callable[[], list[dict[str, Any]]] = list
-    """Further endpoints of `STATS`, for what is not asked over this service."""
     id: str = field(default_factory=lambda: secrets.token_hex(11))
     _endpoints: list[_Endpoint] = field(default_factory=list)
     _open: dict[str, Exchange] = field(default_factory=dict)
@@ -288,7 +286,7 @@ class Service:
 
     def stats(self) -> dict[str, Any]:
         """What `$SRV.STATS` is answered with."""
-        endpoints = [*(endpoint.stats() for endpoint in self._endpoints), *self.parts()]
+        endpoints = [endpoint.stats() for endpoint in self._endpoints]
         return {**self._identity("stats"), "started": self._started, "endpoints": endpoints}
 
 

@@ -130,7 +130,8 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
             *(f"$JS.API.STREAM.INFO.{stream}" for stream in _STREAMS),
             _ACKNOWLEDGE,
             *_FORGET,
-            "$SRV.STATS",
+            subjects.SERVICES_STATUS,
+            "$SRV.STATS",  # of gateways
         ),
         subscribe=(
             subjects.ALL_RESULTS,
@@ -153,7 +154,7 @@ TEMPLATES: Final[Mapping[Scope, _Template]] = {
             subjects.ALL_FACTS,
             subjects.ALL_ALERTS,
             subjects.ALL_RECORDS,
-            "$SRV.>",
+            subjects.SERVICES_STATUS,
             _INBOX,
         ),
         answers=1,

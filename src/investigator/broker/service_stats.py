@@ -1,6 +1,7 @@
-"""How the deployment's services fare: what they answer to NATS's `$SRV.STATS` (ADR-32), read, and as metrics.
+"""How the deployment's services fare: what they answer to whoever may ask, read, and as metrics.
 
-Nothing here is signed: it is told by whoever may listen there, which the broker decides.
+Gateways answer NATS's `$SRV.STATS` (ADR-32), what enrols and purges answers `mig.status`, in the same form. Nothing here is
+signed: it is told by whoever may listen there, which the broker decides.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import msgspec
 
 from investigator.errors import BadInput, BrokerError
 from investigator.protocol.codec import one_line
+from investigator.protocol.subjects import SERVICES_STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,30 +53,19 @@ class ServiceCounts:
     """Final tallies that were read from the records."""
     purged: int = 0
     """Results that were let go."""
-    last_error: str = ""
 
-    def parts(self) -> list[dict[str, Any]]:
-        """As endpoints of `$SRV.STATS`."""
+    def parts(self) -> list[EndpointStats]:
+        """By what they are for."""
         requests = sum(self.enrolment.values())
-        told = {"messages": self.messages, "bytes": self.bytes}
+        heard: dict[str, Any] = {"messages": self.messages, "bytes": self.bytes}
+        done: dict[str, Any] = {"recorded": self.recorded, "purged": self.purged}
         return [
-            _part("enrolment", requests, {**self.enrolment, "statements": self.statements}, self.last_error),
-            _part("traffic", self.messages, told, ""),
-            _part("housekeeping", self.recorded, {"recorded": self.recorded, "purged": self.purged}, ""),
+            EndpointStats(
+                name="enrolment", num_requests=requests, data={**self.enrolment, "statements": self.statements}
+            ),
+            EndpointStats(name="traffic", num_requests=self.messages, data=heard),
+            EndpointStats(name="housekeeping", num_requests=self.recorded, data=done),
         ]
-
-
-def _part(name: str, requests: int, data: dict[str, int], error: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "subject": "",
-        "num_requests": requests,
-        "num_errors": 0,
-        "last_error": error,
-        "processing_time": 0,
-        "average_processing_time": 0,
-        "data": data,
-    }
 
 
 class EndpointStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +85,16 @@ class EndpointStats(msgspec.Struct, frozen=True, kw_only=True):
         return {name: count for name, count in told.items() if type(count) is int and 0 <= count < 1 << 63}
 
 
+class Trouble(msgspec.Struct, frozen=True, kw_only=True):
+    """A warning or an error."""
+
+    time: str
+    """When it came last."""
+    level: str
+    text: str
+    count: Number = 1
+
+
 class ServiceStats(msgspec.Struct, frozen=True, kw_only=True):
     """One process that serves."""
 
@@ -102,6 +103,8 @@ class ServiceStats(msgspec.Struct, frozen=True, kw_only=True):
     version: Name
     started: str = ""
     endpoints: Annotated[list[EndpointStats], msgspec.Meta(max_length=100)] = []
+    problems: Annotated[list[Trouble], msgspec.Meta(max_length=100)] = []
+    """The last warnings and errors of its log, the newest last."""
 
 
 def read_stats(raw: bytes) -> ServiceStats:
@@ -140,7 +143,8 @@ async def ask_services(broker: Broker, *, within_s: float = WITHIN_S) -> list[Se
     inbox = f"{broker.inbox}.stats"
     subscription = await broker.subscribe(inbox, hear)
     try:
-        await broker.publish(_STATS, b"", reply=inbox)
+        for subject in (SERVICES_STATUS, _STATS):
+            await broker.publish(subject, b"", reply=inbox)
         await asyncio.sleep(within_s)
     finally:
         with contextlib.suppress(BrokerError):

@@ -226,14 +226,14 @@ async def _serve(home: Path) -> None:
     stop, counts = stop_event(), ServiceCounts()
     tls = server_tls(config)
     server = EmbeddedServer(config.store, host=config.host, port=config.port, tls=tls, sync_always=config.sync_always)
-    with Logs("broker", config.log):
+    with Logs("broker", config.log) as logs:
         async with server:
             credentials = Credentials.load(config.credentials)
             own = tls.as_client() if tls is not None else None
             link = await connect(server.url, credentials, name="broker", tls=own, give_up_after_s=10)
             async with link, AsyncExitStack() as beside:
                 changes = await ensure_streams(link, records_days=config.records_days)
-                await beside.enter_async_context(watched(link, counts, config.metrics))
+                await beside.enter_async_context(watched(link, counts, logs, config.metrics))
                 for line in [*server.notices, *changes]:
                     _say(line)
                 if config.enrolment.serve:

@@ -77,11 +77,11 @@ async def serve_alone(home: Path, url: str) -> None:
     from investigator.cli.signals import stop_event
 
     config, stop = load_broker(home), stop_event()
-    with Logs("broker", config.log):
-        await _serve_alone(home, url, config, stop)
+    with Logs("broker", config.log) as logs:
+        await _serve_alone(home, url, config, logs, stop)
 
 
-async def _serve_alone(home: Path, url: str, config: BrokerConfig, stop: asyncio.Event) -> None:
+async def _serve_alone(home: Path, url: str, config: BrokerConfig, logs: Logs, stop: asyncio.Event) -> None:
     address, tls = services_address(config)
     trust = load_trust(load_agent(home))
     services = Credentials.load(config.credentials)
@@ -97,7 +97,7 @@ async def _serve_alone(home: Path, url: str, config: BrokerConfig, stop: asyncio
         return []
 
     link = await connect(url or address, services, name="enrolment", tls=tls, give_up_after_s=10)
-    async with link as broker, watched(broker, counts, config.metrics):
+    async with link as broker, watched(broker, counts, logs, config.metrics):
         await when_ready(broker)
         for line in await ensure_streams(broker, replicas=replicas, records_days=config.records_days):
             _say(line)

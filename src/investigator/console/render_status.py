@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from investigator.broker.service_stats import ServiceStats
     from investigator.broker.streams import StreamState
     from investigator.console.status import Status
+
+MAX_SAID: Final = 3
 
 
 def status_lines(status: Status) -> list[str]:
@@ -41,6 +43,12 @@ def status_lines(status: Status) -> list[str]:
             for one in status.services
             for part in one.endpoints
             if part.last_error
+        ]
+        lines += [
+            f"  {printable(one.name)} {printable(said.time[:19])} {printable(said.level)}: {printable(said.text)[:200]}"
+            for one in status.services
+            for said in one.problems[-MAX_SAID:]
+            if said.level != "warning"
         ]
     if status.answers:
         counted = ", ".join(f"{count} {name}" for name, count in status.agents.items())
