@@ -34,6 +34,16 @@ WITHIN_S: Final = 600.0
 WORSE: Final = 1.3
 MARKS: Final = ("<!-- table: bench/all.py writes it -->", "<!-- end of the table -->")
 PARTS: Final = (
+    "fleet.py --quick",
+    "console.py --quick",
+    "inventory.py --quick",
+    "reconnect.py --quick",
+    "simulate.py",
+    "limits.py --seconds 1.5",
+    "idle.py",
+    "soak.py --quick",
+    "start.py --quick",
+    "watching.py",
     "file.py",
     "memory.py",
     "netstat.py",
