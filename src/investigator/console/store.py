@@ -5,6 +5,7 @@ What the streams have it takes from there (`sync`), and never gives up.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import sqlite3
@@ -93,6 +94,8 @@ class Store:
         """Where a damaged store was moved, in whose place this one is new: `sync.rebuild` fills it."""
         self._thorough = thorough
         self._database: aiosqlite.Connection
+        self._one_at_a_time = asyncio.Lock()
+        """Investigations of one process share the connection: one's rollback must not undo what another wrote meanwhile."""
 
     async def __aenter__(self) -> Self:
         """Open, or make; a damaged file is moved aside."""
@@ -327,24 +330,26 @@ class Store:
         await self._write("INSERT OR REPLACE INTO statements VALUES (?, ?, ?, ?)", rows)
 
     async def _read(self, query: str, words: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        try:
-            cursor = await self._database.execute(query, tuple(words))
-            return [tuple(row) for row in await cursor.fetchall()]
-        except sqlite3.Error as error:
-            raise self._problem(error) from None
+        async with self._one_at_a_time:
+            try:
+                async with self._database.execute(query, tuple(words)) as cursor:
+                    return [tuple(row) for row in await cursor.fetchall()]
+            except sqlite3.Error as error:
+                raise self._problem(error) from None
 
     async def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> int:
         """How many rows it changed."""
         if not rows:
             return 0
-        try:
-            cursor = await self._database.executemany(statement, rows)
-            await self._database.commit()
-        except sqlite3.Error as error:
-            with contextlib.suppress(sqlite3.Error):
-                await self._database.rollback()
-            raise self._problem(error) from None
-        return cursor.rowcount
+        async with self._one_at_a_time:
+            try:
+                cursor = await self._database.executemany(statement, rows)
+                await self._database.commit()
+            except sqlite3.Error as error:
+                with contextlib.suppress(sqlite3.Error):
+                    await self._database.rollback()
+                raise self._problem(error) from None
+            return cursor.rowcount
 
     def _problem(self, error: sqlite3.Error) -> DeploymentError:
         hint = "`investigator sync` moves it aside and begins a new one from the streams." if is_damage(error) else ""

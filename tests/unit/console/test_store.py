@@ -175,3 +175,19 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DeploymentError, match=r"Not a directory|File exists"):
         within(tmp_path / "file" / "console.sqlite", nothing)
+
+
+def test_what_one_investigation_could_not_keep_undoes_nothing_of_anothers(path: Path) -> None:
+    async def side_by_side(store: Store) -> list[Any]:
+        wrong = [("a", "x", object())]  # no value that SQLite takes
+
+        async def keep(number: int) -> int:
+            if number % 2:
+                return await store.keep_answers("action", [(f"agent-{number}", b"%d" % number)])
+            return await store._write("INSERT INTO outcomes VALUES (?, ?, ?)", wrong)
+
+        done = await asyncio.gather(*(keep(number) for number in range(200)), return_exceptions=True)
+        assert sum(isinstance(one, DeploymentError) for one in done) == 100
+        return [answer async for page in store.answers("action") for answer in page]
+
+    assert len(within(path, side_by_side)) == 100
