@@ -376,7 +376,7 @@ def test_a_store_of_a_newer_version_stops_a_command_in_one_line(alone: Deploymen
     done = alone.call("results", "last")
     assert done.returncode == 5
     assert (
-        done.stderr.decode().splitlines()[0].endswith("written by a newer investigator (schema 99; this one knows 3)")
+        done.stderr.decode().splitlines()[0].endswith("written by a newer investigator (schema 99; this one knows 4)")
     )
 
 

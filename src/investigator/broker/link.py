@@ -317,17 +317,6 @@ class Link(Client):
         self._transport = self._socket
         await self._socket.connect(server.uri, DEFAULT_BUFFER_SIZE, self.options["connect_timeout"])
 
-    @staticmethod
-    def _parse_header_lines(raw: bytes) -> dict[str, str]:
-        """As nats-py reads them, which looks at each character of a name in turn: most of what receiving a message costs."""
-        headers: dict[str, str] = {}
-        for line in raw.split(b"\r\n"):
-            name, colon, value = line.partition(b":")
-            key = name.strip()
-            if colon and key.isascii() and len(key.decode().split()) < 2:
-                headers[key.decode()] = value.strip().decode("utf-8", "replace")
-        return headers
-
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         """Servers are those that the configuration names: whoever holds one broker names no others."""
         info.pop("connect_urls", None)
