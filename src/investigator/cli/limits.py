@@ -20,6 +20,7 @@ NAMES: Final = {
 }
 _HINT: Final = "For example cpu=20% (of one processor), memory=256M, time=30s, output=1M, files=256; an agent's own limits hold too."
 _NUMBER: Final = re.compile(r"([0-9]{1,15})([KMG]?)%?", re.ASCII)
+_RANGE: Final = re.compile(r"([<>]=) ([0-9.]+)")
 _UNITS: Final = {"": 0, "K": 10, "M": 20, "G": 30}
 
 
@@ -37,10 +38,11 @@ def read_limits(texts: Sequence[str]) -> AskedLimits | None:
             why = "is no limit" if key is None else "stands there twice"
             raise BadInput(f"-limit: {name[:40]!r} {why}", hint=_HINT)
         found[key] = _value(name, value)
-    try:
-        return msgspec.convert(found, AskedLimits) if found else None
-    except msgspec.ValidationError as error:
-        raise BadInput(f"-limit: {str(error).replace('`', chr(39)).replace('$.', '')}", hint=_HINT) from None
+        try:
+            msgspec.convert({key: found[key]}, AskedLimits)
+        except msgspec.ValidationError as error:
+            raise BadInput(f"-limit {text}: {_bound(key, str(error))}", hint=_HINT) from None
+    return msgspec.convert(found, AskedLimits) if found else None
 
 
 def with_limits(operations: Sequence[Operation], limits: AskedLimits | None) -> tuple[Operation, ...]:
@@ -52,6 +54,14 @@ def with_limits(operations: Sequence[Operation], limits: AskedLimits | None) -> 
         msgspec.structs.replace(one, limits=msgspec.structs.replace(one.limits or AskedLimits(), **given))
         for one in operations
     )
+
+
+def _bound(key: str, error: str) -> str:
+    """Such as "at least 67,108,864 bytes", from msgspec's words and the field's unit."""
+    said = _RANGE.search(error)
+    if said is None:
+        return error
+    return f"at {'least' if said[1] == '>=' else 'most'} {float(said[2]):,.10g} {key.rpartition('_')[2]}"
 
 
 def _value(name: str, text: str) -> float:
