@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 import pytest
 from deployment import Deployment
+from endless import endless
 
 from investigator.broker.connection import Broker, Message, connect
 from investigator.broker.credentials import Credentials
@@ -27,8 +28,6 @@ from investigator.pgp.secret import generate_key
 from investigator.pgp.signer import KeyFileSigner
 from investigator.protocol.answer import Assembly, unpack
 from investigator.protocol.subjects import ACTIONS, ALL_ACTIONS, ALL_HEARTBEATS, ALL_RESULTS
-
-ENDLESS = ("file", "-path", "/usr", "-content", "no such text anywhere[0-9]{9}x")
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +272,7 @@ async def test_actions_and_their_signers_are_told(fleet: Deployment) -> None:
 
 
 async def test_a_signed_cancel_stops_what_runs_and_one_that_nobody_signed_stops_nothing(fleet: Deployment) -> None:
-    envelope = signed(fleet, "-t", "name = 'web-1'", "-e", "120s", *ENDLESS)
+    envelope = signed(fleet, "-t", "name = 'web-1'", "-e", "120s", *endless(fleet.home.parent / "endless"))
     action = orjson.loads(envelope["action"])["id"]
     async with script(fleet) as tick:
         async with asyncio.TaskGroup() as group:

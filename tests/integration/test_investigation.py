@@ -16,6 +16,7 @@ import orjson
 import pytest
 from clustered import Clustered
 from deployment import Deployment, Process, is_running, pieces_told, read_answer
+from endless import endless
 
 from investigator.broker.connection import Broker, Message
 from investigator.config import load_console
@@ -390,11 +391,7 @@ def test_an_agent_that_is_killed_while_it_works_answers_when_it_is_back_and_runs
 ) -> None:
     alone.broker()
     agent = alone.agent("only")
-    endless = tmp_path / "deep"
-    (endless / "a").mkdir(parents=True)
-    asking = start_asking(
-        alone, "-t", "all", "--wait", "-e", "45s", "file", "-path", "/usr", "-content", "no such text anywhere[0-9]{9}x"
-    )
+    asking = start_asking(alone, "-t", "all", "--wait", "-e", "45s", *endless(tmp_path / "endless"))
     agent_is_working(agent)
     agent.signal(signal.SIGKILL)
     agent.wait()

@@ -16,6 +16,7 @@ from typing import TypeVar
 import orjson
 import pytest
 from deployment import Deployment, Process, let_all_in, read_answer
+from endless import endless
 
 from investigator.broker.connection import connect
 from investigator.broker.credentials import Credentials
@@ -28,7 +29,6 @@ from investigator.pgp.signer import KeyFileSigner
 from investigator.protocol.subjects import ACTIONS, ALL_ACTIONS
 
 T = TypeVar("T")
-ENDLESS = ("file", "-path", "/usr", "-content", "no such text anywhere[0-9]{9}x")
 
 
 @dataclass
@@ -83,7 +83,8 @@ def rule(deployment: Deployment, **entries: tuple[int, dict[str, int]]) -> None:
 def start_endless(deployment: Deployment, *words: str) -> tuple[Process, str]:
     """An investigation that takes minutes, and its action's id, once it was published."""
     known = set(actions(deployment))
-    asking = deployment.start("run", "--output", "ndjson", "-t", "all", "--wait", "-e", "120s", *words, *ENDLESS)
+    search = endless(deployment.home.parent / "endless")
+    asking = deployment.start("run", "--output", "ndjson", "-t", "all", "--wait", "-e", "120s", *words, *search)
     (action,) = until(lambda: set(actions(deployment)) - known)
     until(lambda: any(stored.endswith(action) for stored in asyncio.run(stored_subjects(deployment))))
     return asking, action
@@ -284,9 +285,8 @@ def test_a_stolen_key_is_given_up_everywhere_even_where_the_thief_was_first(alon
     one, late = alone.agents("one", "late")
     late.signal(signal.SIGTERM)
     late.wait()
-    thief = alone.start(
-        "run", "--home", str(owner.home), "--output", "ndjson", "-t", "all", "--wait", "-e", "120s", *ENDLESS
-    )
+    words = ("--output", "ndjson", "-t", "all", "--wait", "-e", "120s", *endless(tmp_path / "endless"))
+    thief = alone.start("run", "--home", str(owner.home), *words)
     until(lambda: decisions(alone, "one", "action"))
     asyncio.run(revoke(alone, owner))
     assert '"code":"revoked"' in thief.until('"one"')
