@@ -1,6 +1,6 @@
 """All benches one after another, one table, and what became slower than it was.
 
-    make bench                                  prints the table, and writes it to build/bench.md; about nine minutes
+    make bench                                  prints the table, and writes it to build/bench.md; about seven minutes
     .venv/bin/python bench/all.py --record      also makes it the one of docs/performance.md and of bench/recorded.json
     .venv/bin/python bench/all.py --only file,memory
 

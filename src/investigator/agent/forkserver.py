@@ -254,7 +254,7 @@ class ForkServer:
         due = [each for each in self._living.values() if each.watch_s <= now_s]
         for each in due:
             each.watch_s = now_s + (WATCH_S if each.deadline_s < float("inf") else WATCH_LASTING_S)
-            count = 1 + processes.count_below(each.pid)
+            count = len(processes.tree(each.pid))
             if count > each.max_processes:
                 self._kill(each, Kind.PROCESSES, count)
         for each in self._living.values():

@@ -78,7 +78,8 @@ def below(root: int, among: dict[int, Process], *, sparing: Collection[int] = ()
 def tree(root: int) -> list[Process]:
     """The process and its living descendants, parents first.
 
-    Where the kernel lists children (proc(5), `children`) only theirs is read; else the whole table.
+    Where the kernel lists children (proc(5), `children`) only theirs is read, else the whole table: on a host with 3,000
+    processes that is 30 ms each time.
     """
     first = look(root)
     if first is None:
@@ -193,20 +194,3 @@ def _pids() -> list[str]:
         return [name for name in os.listdir("/proc") if name.isdigit()]
     except OSError:
         return []
-
-
-def count_below(root: int) -> int:
-    """How many living descendants a process has, about: some may be born or end meanwhile.
-
-    Their lists of children are read (proc(5)); the whole table only where the kernel has no such lists. On a host with 3,000
-    processes that is 30 us instead of 30 ms.
-    """
-    found, pending = 0, [root]
-    try:
-        while pending:
-            children = _children(pending.pop())
-            found += len(children)
-            pending += children
-    except FileNotFoundError:
-        return len(below(root, table()))
-    return found

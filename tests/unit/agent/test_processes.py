@@ -88,21 +88,21 @@ def family():
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def test_descendants_are_counted_as_the_table_has_them(family):
+def test_a_tree_has_the_descendants_that_the_table_has(family):
     below = processes.below(family.pid, processes.table())
     assert len(below) == 3
-    assert processes.count_below(family.pid) == 3
+    assert {one.pid for one in processes.tree(family.pid)} == {family.pid, *(one.pid for one in below)}
 
 
-def test_they_are_counted_by_the_table_where_the_kernel_lists_no_children(family, monkeypatch):
+def test_a_tree_is_of_the_table_where_the_kernel_lists_no_children(family, monkeypatch):
     def lists_none(_):
         raise FileNotFoundError
 
     monkeypatch.setattr(processes, "_children", lists_none)
-    assert processes.count_below(family.pid) == 3
+    assert len(processes.tree(family.pid)) == 4
 
 
-def test_who_has_ended_has_no_descendants():
+def test_who_has_ended_has_no_tree():
     with subprocess.Popen(["/bin/true"]) as process:
         process.wait()
-    assert processes.count_below(process.pid) == 0
+    assert processes.tree(process.pid) == []
