@@ -66,7 +66,7 @@ def signed(agent: Agent) -> tuple[bytes, str, bytes, bytes]:
 
 
 def beat(private: bytes, digest: str) -> bytes:
-    told = Heartbeat(t=int(time.time()), f=digest, s=7, n=12, h="0123456789abcdef01234567")
+    told = Heartbeat(t=round(time.time(), 3), f=digest, s=7, n=12, h="0123456789abcdef01234567")
     return encode_heartbeat(Identity(private), told)
 
 

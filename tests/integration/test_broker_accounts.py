@@ -147,7 +147,7 @@ async def test_an_agent_whose_token_ends_is_told_lives_on_and_comes_back_with_an
         await actions.until(1)
 
 
-async def test_a_token_is_renewed_before_its_end_and_what_was_said_before_has_arrived(running, hear):
+async def test_a_token_is_renewed_before_its_end_and_what_was_said_before_has_arrived(running, hear, caplog):
     async with running() as broker:
         told = hear()
         old, investigator = broker.agents_credentials("a1"), await broker.investigator()
@@ -161,6 +161,8 @@ async def test_a_token_is_renewed_before_its_end_and_what_was_said_before_has_ar
         await push_claims(await broker.connect(Scope.SYSTEM), broker.server.folder)
         await agent.flush()
         assert told == [State.CONNECTED, State.DISCONNECTED, State.RECONNECTED]
+        assert agent.problem == ""
+    assert "trying on" not in caplog.text, "nothing failed: nobody is warned, and nothing is waited for"
 
 
 async def test_other_credentials_win_over_an_attempt_with_the_old_ones(running, wire, hear):

@@ -232,7 +232,7 @@ class Agent:
 
     async def _heartbeat(self, broker: Broker, *, stopping: bool = False) -> None:
         heartbeat = Heartbeat(
-            t=int(time.time()),
+            t=round(time.time(), 3),
             f=self._facts_digest,
             s=self._last_sequence,
             r=self.actions.counted_refusals,

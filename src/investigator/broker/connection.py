@@ -193,6 +193,8 @@ class Broker:
         self._link: Link | None = None
         self._up = asyncio.Event()
         self._attempts = 0
+        self._changing = False
+        """Whether `become` ended the link: nothing failed, and nothing is to be waited for."""
         self._unanswered = 0
         """How many attempts in a row a server took and did not answer."""
         self._subscriptions: list[Subscription] = []
@@ -248,6 +250,8 @@ class Broker:
         if link is not None and link.is_connected:
             with suppress(BrokerError), translated("changing credentials"):
                 await link.round_trip(2.0)
+        if link is not None and link.is_connected:
+            self._changing = True
             await link.shut()
 
     async def publish(
@@ -462,12 +466,15 @@ class Broker:
             since = loop.time()
             error = await asyncio.shield(self._link.lost)
             self._up.clear()
-            if loop.time() - since > _STABLE_AFTER_S:
+            changing, self._changing = self._changing, False
+            if changing or loop.time() - since > _STABLE_AFTER_S:
                 self._attempts = self._unanswered = 0
-            self._note(_reason(error))
+            if not changing:
+                self._note(_reason(error))
             self._tell(State.DISCONNECTED)
             await self._link.shut()
-            await asyncio.sleep(self._pause_s())
+            if not changing:
+                await asyncio.sleep(self._pause_s())
             self._set_link(await self._new_link(None))
             if await self._restore_subscriptions():
                 self._tell(State.RECONNECTED)

@@ -30,7 +30,7 @@ class ChainHead:
     agent: str
     count: int
     head: str
-    told_s: int
+    told_s: float
     """The agent's clock, seconds since 1970."""
     seen_s: float
     """When the broker had the heartbeat, or this console heard it."""
@@ -87,7 +87,7 @@ class _Exported(msgspec.Struct, frozen=True, kw_only=True):
     agent: str
     count: Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
     head: Annotated[str, msgspec.Meta(pattern=f"^[0-9a-f]{{{HEAD_DIGITS}}}\\Z")]
-    told_s: int
+    told_s: float
     seen_s: Annotated[float, msgspec.Meta(ge=0, le=2**40)]
 
 

@@ -39,7 +39,7 @@ _decoder: Final = msgspec.json.Decoder(Heartbeat)
 class Beat:
     """When an agent said by its own clock that it is there, and when that was heard."""
 
-    told_s: int
+    told_s: float
     seen_s: float
     """By the broker's clock, or this console's."""
     stopped: bool = False
@@ -109,7 +109,7 @@ class Host:
         """By how much its clock is before (+) or behind (-) the broker's; 0 within what nobody needs to know."""
         if self.heartbeat is None or self.heartbeat_seen is None:
             return 0
-        off_s = self.heartbeat.t - int(self.heartbeat_seen.timestamp())
+        off_s = int(self.heartbeat.t - self.heartbeat_seen.timestamp())
         return off_s if abs(off_s) > CLOCK_OFF_S else 0
 
     def is_online(self, now: datetime) -> bool:

@@ -47,8 +47,8 @@ class Facts(msgspec.Struct, kw_only=True, frozen=True):
 class Heartbeat(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """Short names, since every agent sends one a minute."""
 
-    t: int
-    """The agent's clock, seconds since 1970."""
+    t: float
+    """The agent's clock, seconds since 1970, to the millisecond: of two in one second, too, one is the later."""
     f: str
     """The first 16 hexadecimal digits of SHA-256 of the facts' body: another than ours means that facts changed."""
     s: int = 0

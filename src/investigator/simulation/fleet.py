@@ -147,7 +147,7 @@ class Fleet:
                 await asyncio.sleep(0)
 
     async def _beat(self, numbers: Iterable[int]) -> None:
-        now_s, answered = int(time.time()), len(self.asked)
+        now_s, answered = time.time(), len(self.asked)
         for number in numbers:
             identity = self.population.identity(number)
             frame = self.population.heartbeat(number, identity, now_s=now_s, answered=answered, seen=answered)

@@ -76,11 +76,11 @@ class Population:
         self._digests[self._place(number)] = bytes.fromhex(digest)
         return frame
 
-    def heartbeat(self, number: int, identity: Identity, *, now_s: int, answered: int, seen: int) -> bytes:
+    def heartbeat(self, number: int, identity: Identity, *, now_s: float, answered: int, seen: int) -> bytes:
         """A signed heartbeat, as long as a real one: with a count and a head of an audit."""
         digest = bytes(self._digests[self._place(number)]).hex()
         head = hashlib.sha256(b"%d %d" % (number, answered)).hexdigest()[:HEAD_DIGITS]
-        beat = Heartbeat(t=now_s, f=digest, s=seen, n=answered + 1, h=head)
+        beat = Heartbeat(t=round(now_s, 3), f=digest, s=seen, n=answered + 1, h=head)
         return encode_heartbeat(identity, beat)
 
     def _place(self, number: int) -> slice:

@@ -290,7 +290,7 @@ class Simulation:
     def _measure_sizes(self, costs: dict[str, float]) -> None:
         population = self._fleet.population
         identity = population.identity(0)
-        beat = population.heartbeat(0, identity, now_s=now(), answered=1000, seen=1000)
+        beat = population.heartbeat(0, identity, now_s=time.time(), answered=1000, seen=1000)
         costs["facts_bytes"] = len(population.facts(0, identity, now_s=now()))
         costs["heartbeat_bytes"] = len(beat)
         costs["heartbeat_wire_bytes"] = wire_bytes(heartbeat_subject(identity.id), len(beat))

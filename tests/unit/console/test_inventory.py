@@ -136,3 +136,12 @@ def test_a_host_that_was_off_for_a_month_is_still_there_and_offline() -> None:
     inventory = knowing(facts_s=0)
     (host,) = inventory.matching(None, at(31 * 86_400))
     assert host.row(at(31 * 86_400))["status"] == "offline"
+
+
+def test_a_heartbeat_of_the_same_second_as_the_goodbye_played_back_after_it_makes_nobody_look_alive() -> None:
+    inventory = knowing()
+    alive = encode_heartbeat(AGENT, Heartbeat(t=START_S + 0.25, f=DIGEST, n=1))
+    hear(inventory, alive, 0)
+    assert hear(inventory, encode_heartbeat(AGENT, Heartbeat(t=START_S + 0.75, f=DIGEST, n=1, x=True)), 1)
+    assert not hear(inventory, alive, 2)
+    assert inventory.hosts[AGENT.id].stopped
