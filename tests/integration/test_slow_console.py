@@ -36,7 +36,7 @@ ACTION = Action(
     target="all",
     condition=[],
     validfrom=NOW - timedelta(seconds=60),
-    expireafter=NOW + timedelta(seconds=600),
+    expireafter=NOW + timedelta(days=1),
     operations=(Operation(module="file"),),
     sealto=SEALTO,
 )

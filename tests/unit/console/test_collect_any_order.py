@@ -34,7 +34,7 @@ NOW = datetime.now(UTC)
 
 
 def action(*, expired: bool = False, sealto: str | None = None) -> Action:
-    ends = NOW + timedelta(seconds=-60 if expired else 600)
+    ends = NOW + timedelta(seconds=-60 if expired else 86_400)
     return Action(
         id=ACTION_ID, name="n", target="all", condition=[], validfrom=NOW - timedelta(seconds=120), expireafter=ends,
         operations=(Operation(module="file"), Operation(module="file")), sealto=sealto,
