@@ -95,7 +95,12 @@ class Traffic:
         """From an earlier process after a later one began, by its own clock: there are two."""
         heartbeat, voice = _object(frame[_FRAME_HEAD_BYTES:]), self._voices.get(agent)
         digest, said_s = heartbeat.get("f"), heartbeat.get("t")
-        if voice is None or digest not in voice.earlier or digest in voice.digests or not isinstance(said_s, int | float):
+        if (
+            voice is None
+            or digest not in voice.earlier
+            or digest in voice.digests
+            or not isinstance(said_s, int | float)
+        ):
             return
         if said_s > voice.start_s + CLOCK_S:
             self._two_voices(agent)
