@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
 import subprocess
 import sys
 import time
@@ -19,8 +18,10 @@ from nats.aio.msg import Msg
 
 from fleet_deployment import raise_open_files
 from investigator.broker import binary
+from processes import Processes
 
 CONNECTING_AT_ONCE = 64
+READY_WITHIN_S = 120.0
 
 
 @contextlib.contextmanager
@@ -45,30 +46,15 @@ def bare_server(folder: Path) -> Iterator[str]:
 
 def bare_floor(folder: Path, clients: int, *, processes: int, runs: int) -> list[float]:
     """Publish one message, and have each of so many bare connections answer it: seconds to the last answer."""
-    context = multiprocessing.get_context("spawn")
-    with bare_server(folder) as url:
-        children, pipes = [], []
-        for number in range(processes):
-            ours, theirs = context.Pipe()
-            share = len(range(number, clients, processes))
-            children.append(context.Process(target=echo, args=(url, share, theirs), daemon=True))
-            children[-1].start()
-            pipes.append(ours)
-        try:
-            for ours in pipes:
-                if not ours.poll(120) or ours.recv() != "ready":
-                    sys.exit("the bare clients did not start")
-            return asyncio.run(count_echoes(url, clients, runs))
-        finally:
-            for child in children:
-                child.kill()
-                child.join(20)
+    with bare_server(folder) as url, Processes(echo, clients, processes, url) as crowd:
+        crowd.heard("the bare clients are ready", within_s=READY_WITHIN_S)
+        return asyncio.run(count_echoes(url, clients, runs))
 
 
-def echo(url: str, clients: int, pipe: Connection) -> None:
+def echo(numbers: range, pipe: Connection, url: str) -> None:
     """One process of them."""
     raise_open_files()
-    asyncio.run(echo_clients(url, clients, pipe))
+    asyncio.run(echo_clients(url, len(numbers), pipe))
 
 
 async def echo_clients(url: str, clients: int, pipe: Connection) -> None:

@@ -117,11 +117,6 @@ def fork_agent(home: Path, token: SecretToken, states: Path, number: int, machin
         folder = states / name
         with AgentState(folder, machine=machine) as opened:
             enlist(opened, home, token, name=name)
-        if os.environ.get("F_MODS"):
-            before = set(sys.modules)
-            import threading
-
-            threading.Timer(4, lambda: print(sorted(set(sys.modules) - before), file=sys.stderr)).start()
         with asyncio.Runner(loop_factory=loop_factory(loop)) as running:
             running.run(main.serve(home, name=name, tags={}, state=folder, verbose=False))
     except BaseException as error:  # noqa: BLE001 - nothing may get back into the warm parent

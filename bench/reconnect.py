@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import multiprocessing
 import os
 import signal
 import socket
@@ -26,26 +25,23 @@ import time
 from datetime import timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import nats
 import psutil
 
 from figures import figure
-from investigator.agent.facts import gather_row
+from fleet_cost import cpu_s
+from fleet_deployment import raise_open_files, token_for_all
 from investigator.agent.runner import Ran
-from investigator.agent.service import Agent
-from investigator.agent.state import AgentState
-from investigator.agent.trust import Trust, load_trust
 from investigator.broker import binary
-from investigator.broker.connection import State, connect
+from investigator.broker.connection import connect
 from investigator.broker.credentials import Credentials
-from investigator.broker.operator import mint_agent
-from investigator.broker.scopes import MAX_AGENT_MESSAGE_BYTES, Scope
+from investigator.broker.scopes import Scope
 from investigator.broker.server import EmbeddedServer
 from investigator.broker.server_tls import ServerTls
 from investigator.broker.streams import ensure_streams, stream_state
-from investigator.config import load_agent, load_broker, load_console
+from investigator.config import load_broker, load_console
 from investigator.console.deployment import BROKER_FOLDER, create_deployment
 from investigator.console.dispatch import publish, sign_action, write_action
 from investigator.console.keys import load_sealto, load_signer
@@ -53,56 +49,15 @@ from investigator.console.network import Network
 from investigator.protocol.action import Operation
 from investigator.protocol.result import Result
 from investigator.protocol.subjects import RESULTS, results_of
+from investigator.protocol.token import decode_token
+from processes import Processes
+from simulated_agents import RollCall, simulate_agents
 
 PROCESSES = 2
 AWAY_S = 3.0
 """How long no broker listens; within it the action is published, on another port."""
 WITHIN_S = 90.0
 GOAL_S = 15.0
-
-
-class Answers:
-    """In place of workers."""
-
-    async def run(self, module: str, parameters: Any, *, deadline_s: float, **_: Any) -> Ran:  # noqa: ARG002
-        return Ran(state="done", code="", result=Result(success=True, foundanything=True, elements=["x" * 100]))
-
-
-class Crowd:
-    """So many agents, or bare clients, in child processes, which tell when all of them are connected."""
-
-    def __init__(self, target: Any, *words: Any, size: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipes: list[Connection] = []
-        self.children: list[Any] = []
-        for number in range(PROCESSES):
-            ours, theirs = context.Pipe()
-            part = size // PROCESSES + (number < size % PROCESSES)
-            self.children.append(context.Process(target=target, args=(*words, part, theirs), daemon=True))
-            self.pipes.append(ours)
-
-    def __enter__(self) -> Self:
-        for child in self.children:
-            child.start()
-        self.all_connected()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for child in self.children:
-            child.kill()
-            child.join()
-
-    def all_connected(self) -> float:
-        """When the last one was, on `time.monotonic()`'s scale, which all processes share."""
-        last = 0.0
-        for pipe in self.pipes:
-            if not pipe.poll(WITHIN_S):
-                sys.exit("not all agents are connected")
-            last = max(last, pipe.recv())
-        return last
-
-    def cpu_s(self) -> float:
-        return sum(cpu_s(child.pid) for child in self.children)
 
 
 def main() -> None:
@@ -112,7 +67,7 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="WORD", help="killed, stopped; plain, tls")
     options = parser.parse_args()
     agents = min(options.agents, 1000) if options.quick else options.agents
-    raise_open_files()
+    prepare()
     cases = (
         [("killed", True)] if options.quick else [(how, tls) for tls in (True, False) for how in ("killed", "stopped")]
     )
@@ -140,6 +95,12 @@ def main() -> None:
     )
 
 
+def prepare() -> None:
+    """This process, for what it will see."""
+    raise_open_files()
+    logging.getLogger("investigator").setLevel(logging.ERROR)  # five thousand connections are lost, as they should be
+
+
 def scheme(tls: bool) -> str:
     return "tls" if tls else "plain"
 
@@ -152,18 +113,25 @@ async def storms(home: Path, agents: int, hows: list[str], *, tls: bool) -> dict
     async with make_server(home, port, tls=tls) as server:
         await make_streams(home, server)
         began = time.monotonic()
-        with Crowd(simulate, home, size=agents) as crowd:
+        token = token_for_all(home)
+        with Processes(simulate, agents, PROCESSES, home, token.encode()) as crowd:
+            all_connected(crowd)
             print(f"  {agents:,} agents, {scheme(tls)}: started in {time.monotonic() - began:.1f} s", flush=True)
             for how in hows:
                 took[how] = await storm(home, server, crowd, agents, how=how)
     return took
 
 
-async def storm(home: Path, server: EmbeddedServer, crowd: Crowd, agents: int, *, how: str) -> tuple[float, float]:
+def all_connected(crowd: Processes) -> float:
+    """When the last one was, on `time.monotonic()`'s scale, which all processes share."""
+    return max(map(float, crowd.heard("all are connected", within_s=WITHIN_S)))
+
+
+async def storm(home: Path, server: EmbeddedServer, crowd: Processes, agents: int, *, how: str) -> tuple[float, float]:
     port = server.port
     if how == "killed":
         os.kill(server.pid, signal.SIGKILL)
-    before_s = crowd.cpu_s()
+    before_s = cpu_s(crowd.pids)
     began = time.monotonic()
     await server.stop()
     async with make_server(home, 0, tls=server.tls is not None) as elsewhere:
@@ -172,12 +140,12 @@ async def storm(home: Path, server: EmbeddedServer, crowd: Crowd, agents: int, *
     server.port = port
     await server.start()
     began, began_wall = time.monotonic(), time.time()
-    back_s = await asyncio.to_thread(crowd.all_connected) - began
+    back_s = await asyncio.to_thread(all_connected, crowd) - began
     answered_s = await last_answer(home, server, action, agents) - began_wall
-    cpu = crowd.cpu_s() - before_s
+    cpu = cpu_s(crowd.pids) - before_s
     print(
         f"  {agents:,} agents, {server.url.split(':')[0]}, broker {how}: back {back_s:.2f} s, answered {answered_s:.2f} s;"
-        f" CPU broker {cpu_s(server.pid):.1f} s, agents {cpu:.1f} s; broker {psutil.Process(server.pid).memory_info().rss / 1e6:.0f} MB",
+        f" CPU broker {cpu_s([server.pid]):.1f} s, agents {cpu:.1f} s; broker {psutil.Process(server.pid).memory_info().rss / 1e6:.0f} MB",
         flush=True,
     )
     return back_s, answered_s
@@ -234,74 +202,27 @@ async def last_answer(home: Path, server: EmbeddedServer, action: str, agents: i
 # --- the agents' processes
 
 
-class Counting:
-    """Tells the parent whenever all of so many are connected again."""
+class Answers:
+    """In place of workers."""
 
-    def __init__(self, size: int, pipe: Connection) -> None:
-        self.away = set(range(size))
-        self.pipe = pipe
-
-    def here(self, number: int) -> None:
-        if number in self.away:
-            self.away.discard(number)
-            if not self.away:
-                if gc.isenabled():
-                    one_of_many()
-                self.pipe.send(time.monotonic())
-
-    def lost(self, number: int) -> None:
-        self.away.add(number)
+    async def run(self, module: str, parameters: Any, *, deadline_s: float, **_: Any) -> Ran:  # noqa: ARG002
+        return Ran(state="done", code="", result=Result(success=True, foundanything=True, elements=["x" * 100]))
 
 
-def simulate(home: Path, agents: int, pipe: Connection) -> None:
-    raise_open_files()
-    asyncio.run(simulate_agents(home, agents, pipe))
+def simulate(numbers: range, pipe: Connection, home: Path, token: str) -> None:
+    """One process of agents."""
+    prepare()
+    roll = RollCall(numbers, lambda: tell_all_here(pipe))
+    asyncio.run(simulate_agents(home, decode_token(token), numbers, runner=Answers(), roll=roll))
 
 
-async def simulate_agents(home: Path, agents: int, pipe: Connection) -> None:
-    config, counting = load_agent(home), Counting(agents, pipe)
-    loaded = load_trust(config)
-    trust = Trust(loaded.keyring, loaded.acl)  # real agents look at their own files, not thousands at the same
-    sample = gather_row(agent="", name="", tags={}, started="")
-    starting = asyncio.Semaphore(200)
-
-    def gather(*, agent: str, name: str, tags: dict[str, str], started: str) -> dict[str, Any]:
-        return {**sample, "id": agent, "name": name, "queueloc": f"linux.{agent}", "tags": tags, "starttime": started}
-
-    async def one(number: int) -> None:
-        with AgentState(None) as state:
-            agent = Agent(config, state, trust, Answers(), name=f"sim-{number:05}", gather=gather)
-            made = Credentials.generate(agent.id)
-            token = mint_agent(
-                home / BROKER_FOLDER, agent=agent.id, user_key=made.public_key, lives_s=3600, now_s=int(time.time())
-            )
-
-            def notice(connection: State) -> None:
-                if connection is State.DISCONNECTED:
-                    counting.lost(number)
-                elif connection is State.RECONNECTED:
-                    counting.here(number)
-                agent.notice(connection)
-
-            await starting.acquire()
-            broker = await connect(
-                config.broker.url,
-                made.with_jwt(token),
-                name=agent.id,
-                tls=config.broker.tls,
-                on_state=notice,
-                give_up_after_s=60,
-                max_message_bytes=MAX_AGENT_MESSAGE_BYTES,
-            )
-
-            def ready() -> None:
-                starting.release()
-                counting.here(number)
-
-            async with broker:
-                await agent.run(broker, ready=ready)
-
-    await asyncio.gather(*(one(number) for number in range(agents)))
+def tell_all_here(pipe: Connection) -> None:
+    """A host's agent has a small heap; thousands in one process would have it searched for garbage all the time."""
+    if gc.isenabled():
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+    pipe.send(time.monotonic())
 
 
 # --- the floor
@@ -312,13 +233,14 @@ async def bare_storm(folder: Path, clients: int) -> float:
     port = free_port()
     server = await start_bare(folder, port)
     try:
-        with Crowd(bare, port, size=clients) as crowd:
+        with Processes(bare, clients, PROCESSES, port) as crowd:
+            all_connected(crowd)
             server.kill()
             await server.wait()
             await asyncio.sleep(AWAY_S)
             server = await start_bare(folder, port)
             began = time.monotonic()
-            return await asyncio.to_thread(crowd.all_connected) - began
+            return await asyncio.to_thread(all_connected, crowd) - began
     finally:
         server.kill()
         await server.wait()
@@ -336,20 +258,21 @@ async def start_bare(folder: Path, port: int) -> asyncio.subprocess.Process:
     sys.exit("the bare server did not start")
 
 
-def bare(port: int, clients: int, pipe: Connection) -> None:
-    raise_open_files()
-    asyncio.run(bare_clients(port, clients, pipe))
+def bare(numbers: range, pipe: Connection, port: int) -> None:
+    """One process of bare clients."""
+    prepare()
+    asyncio.run(bare_clients(numbers, pipe, port))
 
 
-async def bare_clients(port: int, clients: int, pipe: Connection) -> None:
-    counting, starting = Counting(clients, pipe), asyncio.Semaphore(200)
+async def bare_clients(numbers: range, pipe: Connection, port: int) -> None:
+    roll, starting = RollCall(numbers, lambda: tell_all_here(pipe)), asyncio.Semaphore(200)
 
     async def one(number: int) -> None:
         async def here() -> None:
-            counting.here(number)
+            roll.here(number)
 
         async def lost() -> None:
-            counting.lost(number)
+            roll.gone(number)
 
         async with starting:
             await nats.connect(
@@ -359,9 +282,9 @@ async def bare_clients(port: int, clients: int, pipe: Connection) -> None:
                 reconnected_cb=here,
                 disconnected_cb=lost,
             )
-        counting.here(number)
+        roll.here(number)
 
-    await asyncio.gather(*(one(number) for number in range(clients)))
+    await asyncio.gather(*(one(number) for number in numbers))
     await asyncio.Event().wait()
 
 
@@ -369,26 +292,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def cpu_s(pid: int) -> float:
-    used = psutil.Process(pid).cpu_times()
-    return float(used.user + used.system)
-
-
-def one_of_many() -> None:
-    """A host's agent has a small heap; thousands in one process would have it searched for garbage all the time."""
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-
-
-def raise_open_files() -> None:
-    logging.getLogger("investigator").setLevel(logging.ERROR)  # five thousand connections are lost, as they should be
-    import resource
-
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":

@@ -99,8 +99,8 @@ async def test_a_broker_cannot_fill_our_memory_with_one_message():
     listener, url = await fake_server(converse)
     async with listener:
         broker = await connect(url, ANYONE, name="agent")
-        assert broker._link is not None
-        await broker._link.lost
+        assert broker._supervisor.link is not None
+        await broker._supervisor.link.lost
         await broker.close()
     assert sent < 3 * MAX_UNPARSED_BYTES
 
@@ -206,8 +206,8 @@ async def test_servers_that_a_broker_announces_are_not_joined(running, hear, wir
         agent = await broker.agent(url=between.url)
         between.say(b'INFO {"connect_urls":["192.0.2.1:4222"],"max_payload":1048576}\r\n')
         await agent.flush()
-        assert agent._link is not None
-        assert [server.netloc for server in agent._link.servers] == [between.url.removeprefix("nats://")]
+        assert agent._supervisor.link is not None
+        assert [server.netloc for server in agent._supervisor.link.servers] == [between.url.removeprefix("nats://")]
 
 
 async def test_a_message_that_is_too_large_with_its_headers_is_refused_here(running):

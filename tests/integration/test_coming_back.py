@@ -10,7 +10,8 @@ import socket
 
 import pytest
 
-from investigator.broker import connection
+from investigator.broker import backoff
+from investigator.broker.connection import connect
 from investigator.broker.credentials import Credentials
 from investigator.broker.link import Link
 from investigator.broker.streams import stream_state
@@ -78,7 +79,9 @@ async def test_a_crowd_is_back_after_a_kill_and_has_answered_what_was_asked_mean
     async with running() as broker, contextlib.AsyncExitStack() as stack:
         crowd = await asyncio.gather(*(stack.enter_async_context(living(broker)) for _ in range(CROWD)))
         for one in crowd:
-            one.link._servers = ["nats://127.0.0.1:1"]  # nobody finds the way back before the action is there
+            one.link._supervisor._dialer.servers = [
+                "nats://127.0.0.1:1"
+            ]  # nobody finds the way back before the action is there
         os.kill(broker.server.pid, signal.SIGKILL)
         await broker.server.stop()
         await broker.server.start()
@@ -86,7 +89,7 @@ async def test_a_crowd_is_back_after_a_kill_and_has_answered_what_was_asked_mean
         await investigator.publish_acked(f"mig.action.all.{ACTION_ID}", signed(action()), message_id="1")
         assert not any(one.runs for one in crowd)
         for one in crowd:
-            one.link._servers = [broker.server.url]
+            one.link._supervisor._dialer.servers = [broker.server.url]
         wanted = {result_subject(ACTION_ID, one.agent.id) for one in crowd}
         async with asyncio.timeout(90):
             while await answered(investigator) != wanted:  # noqa: ASYNC110 - likewise
@@ -115,13 +118,13 @@ async def test_agents_make_way_for_a_broker_that_is_busy_and_wait_less_for_one_t
         return await open_link(link, *words, timeout_s=0.02, **more)
 
     open_link = Link.open
-    monkeypatch.setattr(connection._random, "uniform", drawn)
+    monkeypatch.setattr(backoff._random, "uniform", drawn)
     monkeypatch.setattr(Link, "open", open_soon)
     with socket.create_server(("127.0.0.1", 0)) as listener:  # the kernel takes the connections, and nobody answers
         url = f"nats://127.0.0.1:{listener.getsockname()[1]}"
         if not is_there:
             listener.close()
-        connecting = asyncio.create_task(connection.connect(url, ANYONE, name="a", give_up_after_s=None))
+        connecting = asyncio.create_task(connect(url, ANYONE, name="a", give_up_after_s=None))
         async with asyncio.timeout(60):
             await enough.wait()
         connecting.cancel()

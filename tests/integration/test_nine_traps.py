@@ -5,7 +5,8 @@ import ssl
 
 import pytest
 
-from investigator.broker.connection import MAX_BACKOFF_S, State
+from investigator.broker.backoff import MAX_PAUSE_S
+from investigator.broker.connection import State
 from investigator.broker.problems import MessageTooLargeError, NotPermittedError
 from investigator.errors import BrokerError
 
@@ -40,7 +41,9 @@ async def test_trap_2_a_payload_that_leaves_no_room_for_its_headers_is_not_sent_
             await agent.publish_acked("mig.result.x.a1", bytes(MAX_PAYLOAD_BYTES - 10), message_id="1")
         await agent.flush()
         assert states == [State.CONNECTED]
-        await agent._link.publish("mig.result.x.a1", bytes(MAX_PAYLOAD_BYTES - 10), headers={"Nats-Msg-Id": "1"})
+        await agent._supervisor.link.publish(
+            "mig.result.x.a1", bytes(MAX_PAYLOAD_BYTES - 10), headers={"Nats-Msg-Id": "1"}
+        )
         await states.until(3)
         assert states[1:] == [State.DISCONNECTED, State.RECONNECTED]
         assert "maximum payload" in agent.problem.lower()
@@ -79,10 +82,10 @@ async def test_trap_5_a_thousand_that_come_back_do_not_come_at_once(running):
     """nats-py knows no jitter."""
     async with running(streams=False) as broker:
         agent = await broker.agent()
-        pauses = [agent._pause_s() for _ in range(200)]
-    assert max(pauses) <= MAX_BACKOFF_S
+        pauses = [agent._supervisor._backoff.pause_s() for _ in range(200)]
+    assert max(pauses) <= MAX_PAUSE_S
     assert len(set(pauses)) == len(pauses)
-    assert max(pauses[10:]) - min(pauses[10:]) > MAX_BACKOFF_S / 2
+    assert max(pauses[10:]) - min(pauses[10:]) > MAX_PAUSE_S / 2
 
 
 async def test_trap_6_what_is_not_permitted_is_told_at_once_and_by_name(running, hear):

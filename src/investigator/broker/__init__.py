@@ -5,6 +5,7 @@ says. `operator` says whom it lets in, `scopes` what they may do; `credentials` 
 `nkeys`. `certificates` makes those of TLS, `server_tls` keeps the server's fresh, `tls` is the clients' side. `cluster`
 configures servers that run elsewhere, `cluster_files` writes it, `elsewhere` and `claims` tell them who was shut out.
 
-`connection` is what agents and consoles hold: `subscription`s over one `link` at a time. `batch` reads streams, `streams`
-makes them, `backup` saves them, and `problems` translates what goes wrong.
+`connection` is what agents and consoles hold: `subscription`s over one `link` at a time, which `supervisor` makes anew with
+a `dialer` and `backoff`. `request_reply` asks, `batch` reads streams and `pub_ack` is their answer to what is stored;
+`streams` makes them, `backup` saves them, and `problems` translates what goes wrong.
 """

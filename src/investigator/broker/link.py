@@ -2,7 +2,7 @@
 
 nats-py's own reconnecting has holes (it gives up for good on most errors that a server can send, hangs on a dead peer
 that unsent data is waiting for, knows no jitter, and lets a read loop die silently), so it is off: a link has one way to
-end, the future `lost`, and `connection` makes a new one. What is overridden here is named `_…` in nats-py 2.16, whose
+end, the future `lost`, and `supervisor` makes a new one. What is overridden here is named `_…` in nats-py 2.16, whose
 version is pinned; the integration tests hold each override against a real server.
 """
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from investigator.broker.callbacks import Callback
 from investigator.broker.problems import translated
 from investigator.errors import BrokerError
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from investigator.broker.link import Link
 
 MAX_RUNNING_CALLBACKS: Final = 256
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +49,10 @@ class Subscription:
         self.subject = subject
         self._queue = queue
         self._forget = forget
-        self._callback = callback
+        self._callback = Callback(callback, subject)
         self._max_waiting_bytes = max_waiting_bytes
         self._link: Link | None = None
         self._on_link: NatsSubscription | None = None
-        self._running: set[asyncio.Future[None]] = set()
 
     async def unsubscribe(self) -> None:
         """Hear no more; callbacks that run are left to end."""
@@ -75,25 +72,10 @@ class Subscription:
 
     def cancel_callbacks(self) -> None:
         """End the callbacks that still run."""
-        for task in self._running:
-            task.cancel()
+        self._callback.cancel()
 
     async def _deliver(self, message: Msg) -> None:
         """Called one message at a time: what takes time becomes a task, up to a bound, so the next is not kept waiting."""
-        try:
-            outcome = self._callback(Message(message.subject, message.data, message.reply, message.headers or {}))
-        except Exception:  # noqa: BLE001 - a defect of one callback must not end the others' connection
-            _log.exception("the callback for %s failed", self.subject)
-            return
-        if outcome is None:
-            return
-        task = asyncio.ensure_future(outcome)
-        self._running.add(task)
-        task.add_done_callback(self._finished)
-        if len(self._running) >= MAX_RUNNING_CALLBACKS:
-            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
-
-    def _finished(self, task: asyncio.Future[None]) -> None:
-        self._running.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            _log.error("the callback for %s failed", self.subject, exc_info=task.exception())
+        running = self._callback.tell(Message(message.subject, message.data, message.reply, message.headers or {}))
+        if running >= MAX_RUNNING_CALLBACKS:
+            await self._callback.one_finished()
