@@ -62,8 +62,9 @@ async def connect(
         tls: whom to trust as a broker, and what to show to one that asks; for `tls://`.
         inbox: the subject under which answers come, `_INBOX.<token>`; None: `_INBOX.<the user's name>`.
         on_state: told when the connection comes and goes, in order.
-        give_up_after_s: how long to try for the first connection; None: for ever, whatever happens; infinity: for ever
-            while no server can be reached. Later ones are tried for ever.
+        give_up_after_s: how long to try for the first connection, and three times as long where a server is there and does
+            not answer; None: for ever, whatever happens; infinity: for ever while no server can be reached. Later ones
+            are tried for ever.
         ping_interval_s: a broker that is gone without a word is noticed within two of these.
         max_message_bytes: what these credentials may send at most, headers included, where that is less than the server
             takes: it does not tell, and ends the connection of who sends more.
