@@ -29,6 +29,7 @@ from investigator.config import load_console
 from investigator.console.condition import compile_target
 from investigator.console.deployment import create_deployment
 from investigator.console.fleet import load_fleet
+from investigator.console.session import Session
 from investigator.console.store import Store
 from investigator.program import own_command
 from investigator.protocol.action import utc
@@ -150,7 +151,7 @@ async def bare(broker: Broker) -> list[Stored]:
 
 async def load(broker: Broker, path: Path) -> None:
     async with Store(path) as store:
-        fleet = await load_fleet(broker, store, None, "open")
+        fleet = await load_fleet(Session(broker, store, None, "open"))
     if fleet.warnings:
         raise SystemExit(fleet.warnings[0])
 
@@ -163,7 +164,7 @@ async def timed(work: Awaitable[object]) -> float:
 
 async def commands(home: Path, path: Path, broker: Broker, agents: int) -> None:
     async with Store(path) as store:
-        fleet = await load_fleet(broker, store, None, "open")
+        fleet = await load_fleet(Session(broker, store, None, "open"))
     condition = compile_target(TARGET, {})[1]
     now = utc(time.time())
     took = []

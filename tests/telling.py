@@ -1,6 +1,6 @@
 """What an audience is told, as an iterator: for tests of what stands below the library, which has its own (`console.following`).
 
-    told = Outcomes(lambda audience: follow_results(asked, broker, store, audience, private_key=key, follow=True, stop=stop))
+    told = Outcomes(lambda audience: follow_results(asked, session, audience, private_key=key, follow=True, stop=stop))
     async for one in told: …
     told.over       # the Summary
 

@@ -240,6 +240,7 @@ async def ask_with_a_spoiled_copy_ahead(fleet: Deployment, tree: Path) -> Summar
     from investigator.console.dispatch import Prepared, publish, sign_action, write_action
     from investigator.console.keys import load_signer
     from investigator.console.render import renderer
+    from investigator.console.session import Session
     from investigator.console.store import Store
     from investigator.modules import get_module
     from investigator.protocol.action import Operation
@@ -267,11 +268,8 @@ async def ask_with_a_spoiled_copy_ahead(fleet: Deployment, tree: Path) -> Summar
         async with console_link(config) as broker, Store(config.store) as store:
             return await investigation.investigate(
                 prepared,
-                broker,
-                store,
+                Session(broker, store, load_rules(fleet.home), config.enrolment),
                 renderer("ndjson", show="all", modules=["file"], stdout=io.StringIO(), stderr=io.StringIO()),
-                rules=load_rules(fleet.home),
-                policy=config.enrolment,
                 private_key=None,
                 wait=False,
                 stop=asyncio.Event(),

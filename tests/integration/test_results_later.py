@@ -22,6 +22,7 @@ from investigator.console.keys import load_sealing_key
 from investigator.console.link import console_link
 from investigator.console.results import find_asked, follow_results
 from investigator.console.rules import load_rules
+from investigator.console.session import Session
 from investigator.console.store import Store
 from investigator.protocol.identity import Identity
 from investigator.protocol.subjects import HEARTBEATS, RECORDS, RESULTS, result_subject
@@ -289,11 +290,8 @@ def test_an_agent_that_has_an_action_and_whose_result_a_broker_withholds_is_name
             told = Outcomes(
                 lambda audience: follow_results(
                     action,
-                    broker,
-                    store,
+                    Session(broker, store, load_rules(alone.home), "token"),
                     audience,
-                    rules=load_rules(alone.home),
-                    policy="token",
                     private_key=key,
                     follow=True,
                     stop=asyncio.Event(),

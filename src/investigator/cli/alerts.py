@@ -69,6 +69,7 @@ async def _alerts(home: Path, wanted: Wanted, *, ids: Sequence[str], follow: boo
     from investigator.console.link import console_link
     from investigator.console.render_alerts import AlertWriter
     from investigator.console.rules import rules_in_force
+    from investigator.console.session import Session
     from investigator.console.store import Store
     from investigator.errors import Refused
     from investigator.printable import printable
@@ -82,7 +83,7 @@ async def _alerts(home: Path, wanted: Wanted, *, ids: Sequence[str], follow: boo
         print(f"investigator: {printable(text)}", file=sys.stderr)
 
     async with console_link(config) as broker, Store(config.store) as store:
-        believed = Believed(broker, store, rules_in_force(home, warn), config.enrolment)
+        believed = Believed(Session(broker, store, rules_in_force(home, warn), config.enrolment))
         reader = AlertReader(broker, wanted, known=await store.acknowledged(), warn=warn, why_not=believed.why_not)
         if follow:
             with AlertWriter(output.value) as writer:

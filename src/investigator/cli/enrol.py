@@ -282,9 +282,11 @@ class _Signing:
         from investigator.console.enrolling import known_agents
         from investigator.console.fleet import load_fleet
         from investigator.console.rules import load_rules
+        from investigator.console.session import Session
         from investigator.errors import BrokerError
 
-        fleet = await load_fleet(self.broker, self.store, load_rules(self._home), self._config.enrolment)
+        session = Session(self.broker, self.store, load_rules(self._home), self._config.enrolment)
+        fleet = await load_fleet(session)
         self._enrolled = fleet.enrolled
         try:
             known, _ = await known_agents(self.broker)

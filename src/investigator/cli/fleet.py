@@ -107,12 +107,13 @@ class Asking:
         from investigator.console.fleet import load_fleet
         from investigator.console.forewarning import forewarnings
         from investigator.console.link import console_link
+        from investigator.console.session import Session
         from investigator.console.store import Store
         from investigator.console.table import write_agents
         from investigator.protocol.action import utc
 
         async with console_link(self.author.config) as broker, Store(self.author.config.store) as store:
-            fleet = await load_fleet(broker, store, self.author.rules(_warn), self.author.config.enrolment)
+            fleet = await load_fleet(Session(broker, store, self.author.rules(_warn), self.author.config.enrolment))
         now = utc(time.time())
         matching = fleet.inventory.matching(prepared.condition, now)
         hosts = fleet.counted(matching)

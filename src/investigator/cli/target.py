@@ -94,12 +94,13 @@ async def _ask_inventory(home: Path, condition: Condition) -> list[tuple[str, st
     from investigator.console.fleet import load_fleet
     from investigator.console.link import console_link
     from investigator.console.rules import rules_in_force
+    from investigator.console.session import Session
     from investigator.console.store import Store
     from investigator.protocol.action import utc
 
     config = load_console(home)
     async with console_link(config) as broker, Store(config.store) as store:
-        fleet = await load_fleet(broker, store, rules_in_force(home, _warn), config.enrolment)
+        fleet = await load_fleet(Session(broker, store, rules_in_force(home, _warn), config.enrolment))
     return [(host.id, host.name) for host in fleet.counted(fleet.inventory.matching(condition, utc(time.time())))]
 
 

@@ -12,9 +12,8 @@ from investigator.console.statements import Statements
 from investigator.protocol.subjects import ALL_STATEMENTS, RECORDS
 
 if TYPE_CHECKING:
-    from investigator.broker.connection import Broker
     from investigator.console.inventory import Host
-    from investigator.console.rules import Rules
+    from investigator.console.session import Session
     from investigator.console.store import Store
 
 MAX_TOLD: Final = 8
@@ -84,18 +83,23 @@ class Enrolled:
         return [*lines, *(note for host in matching if (note := self._register.note(host)))][: 2 * MAX_TOLD]
 
 
-async def load_enrolled(broker: Broker, store: Store, rules: Rules | None, policy: Policy) -> Enrolled:
+async def load_enrolled(session: Session) -> Enrolled:
     """Read the statements of stream and store, and the pins of the store.
 
     Raises:
         BrokerError: the broker does not answer, or has no such stream.
         DeploymentError: the store cannot be read.
     """
-    statements = Statements(rules, await store.statements(), now_s=time.time())
-    async for stored in broker.read_stream(RECORDS, ALL_STATEMENTS):
+    store = session.store
+    statements = Statements(session.rules, await store.statements(), now_s=time.time())
+    async for stored in session.broker.read_stream(RECORDS, ALL_STATEMENTS):
         statements.hear(stored.data)
     register = Register(
-        statements.rulings(), await store.pins(), await store.vouched(), policy=policy, token_of=statements.token_of
+        statements.rulings(),
+        await store.pins(),
+        await store.vouched(),
+        policy=session.policy,
+        token_of=statements.token_of,
     )
     enrolled = Enrolled(register, statements, store)
     enrolled.problems = statements.problems()[:MAX_TOLD]

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from investigator.broker.connection import Broker
     from investigator.console.enrolled import Enrolled
     from investigator.console.inventory import Host, Inventory
-    from investigator.console.rules import Rules
-    from investigator.console.standing import Policy
+    from investigator.console.session import Session
     from investigator.console.store import Store
 
 LOOK_AGAIN_AFTER_S: Final = 5.0
@@ -43,23 +42,23 @@ class Fleet:
         return self.enrolled.warnings(hosts, self.inventory.hosts.values())
 
 
-async def load_fleet(broker: Broker, store: Store, rules: Rules | None, policy: Policy) -> Fleet:
+async def load_fleet(session: Session) -> Fleet:
     """The fleet, by those whose word about agents counts here.
 
     Raises:
         BrokerError, DeploymentError: as `known_inventory` and `load_enrolled`.
     """
-    inventory = await known_inventory(broker, store)
-    enrolled = await load_enrolled(broker, store, rules, policy)
+    inventory = await known_inventory(session.broker, session.store)
+    enrolled = await load_enrolled(session)
     await enrolled.judge(inventory.hosts.values())
-    return Fleet(inventory, enrolled, [*inventory.dropped, *await keep_heads(store, inventory)])
+    return Fleet(inventory, enrolled, [*inventory.dropped, *await keep_heads(session.store, inventory)])
 
 
 class Believed:
     """Whose word counts, agent by agent, for who listens for long; an agent that is not known yet is looked for, now and then."""
 
-    def __init__(self, broker: Broker, store: Store, rules: Rules | None, policy: Policy) -> None:
-        self._console = broker, store, rules, policy
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self._fleet: Fleet | None = None
         self._loaded_s = -math.inf
 
@@ -68,7 +67,7 @@ class Believed:
         if self._fleet is None or (
             agent not in self._fleet.inventory.hosts and time.monotonic() - self._loaded_s > LOOK_AGAIN_AFTER_S
         ):
-            self._fleet, self._loaded_s = await load_fleet(*self._console), time.monotonic()
+            self._fleet, self._loaded_s = await load_fleet(self._session), time.monotonic()
         return self._fleet.enrolled.why_not(self._fleet.inventory.hosts.get(agent))
 
 

@@ -32,6 +32,7 @@ from investigator.console.relaying import Relaying
 from investigator.console.render_records import document
 from investigator.console.results import find_asked, follow_results
 from investigator.console.rules import Rules, judge_signatures, load_rules
+from investigator.console.session import Session
 from investigator.console.signed_file import check_content
 from investigator.console.store import Store
 from investigator.console.verdict import known_names
@@ -101,11 +102,8 @@ class Gateway:
         async def follow(passing: Relaying) -> Summary:
             return await investigate(
                 prepared,
-                self.broker,
-                self.store,
+                await self._session(),
                 passing,
-                rules=await asyncio.to_thread(self._rules),
-                policy=self.config.enrolment,
                 private_key=None,
                 wait=request.until == "expired",
                 stop=passing.stop,
@@ -126,11 +124,8 @@ class Gateway:
         async def follow(passing: Relaying) -> Summary:
             return await follow_results(
                 asked,
-                self.broker,
-                self.store,
+                await self._session(),
                 passing,
-                rules=await asyncio.to_thread(self._rules),
-                policy=self.config.enrolment,
                 private_key=None,
                 follow=request.follow,
                 stop=passing.stop,
@@ -146,8 +141,7 @@ class Gateway:
             BadInput: no request; `BadTarget`: no condition.
         """
         condition = compile_target(api.read_request(exchange.data, api.Agents).target)[1]
-        rules = await asyncio.to_thread(self._rules)
-        fleet = await load_fleet(self.broker, self.store, rules, self.config.enrolment)
+        fleet = await load_fleet(await self._session())
         now = utc(time.time())
         hosts = fleet.inventory.matching(condition, now, await self.store.who_came_to())
         for line in [*fleet.warnings, *fleet.standings(hosts)]:
@@ -188,6 +182,10 @@ class Gateway:
         await publish_cancel(cancelling, self.broker, now_s=time.time())
         told = api.Cancelled(action=cancelling.cancel.id, digest=cancelling.cancel.digest)
         await exchange.send(api.encode(told))
+
+    async def _session(self) -> Session:
+        rules = await asyncio.to_thread(self._rules)
+        return Session(self.broker, self.store, rules, self.config.enrolment)
 
     def _rules(self) -> Rules:
         return load_rules(self.home, acl=self.config.acl, keyring=self.config.keyring)

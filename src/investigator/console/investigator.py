@@ -3,10 +3,10 @@
 from investigator import Investigator
 
 async with Investigator("/srv/mig") as console:
-async for outcome in console.run(
-target="os='linux'", operations=[("file", {"searches": {"s1": {"paths": ["/etc"], "names": ["^passwd$"]}}})]
-):
-print(outcome.name, outcome.state, [result.elements for result in outcome.results])
+    async for outcome in console.run(
+        target="os='linux'", operations=[("file", {"searches": {"s1": {"paths": ["/etc"], "names": ["^passwd$"]}}})]
+    ):
+        print(outcome.name, outcome.state, [result.elements for result in outcome.results])
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from investigator.console.passphrase import Passphrase
 from investigator.console.recorded import load_signatures, recorded_actions
 from investigator.console.render_records import Line
 from investigator.console.results import find_asked, follow_results
-from investigator.console.rules import Rules
+from investigator.console.session import Session
 from investigator.console.stopping import Stopped, stop_and_follow
 from investigator.console.store import Store
 from investigator.protocol.action import DEFAULT_LIFE_S, Action, compressed, utc
@@ -211,11 +211,8 @@ class Investigator:
         async def tell(prepared: Prepared, audience: Audience, stop: asyncio.Event) -> Summary:
             return await follow_results(
                 asked,
-                self._broker,
-                self._store,
+                await self._session(),
                 audience,
-                rules=await self._rules(),
-                policy=self._author.config.enrolment,
                 private_key=await asyncio.to_thread(key or self._author.key_for, prepared.action),
                 follow=follow,
                 stop=stop,
@@ -248,7 +245,7 @@ class Investigator:
             BrokerError: the broker does not answer.
         """
         condition = None if target is None else compile_target(target, self._author.config.targets)[1]
-        fleet = await load_fleet(self._broker, self._store, await self._rules(), self._author.config.enrolment)
+        fleet = await load_fleet(await self._session())
         now = utc(time.time())
         hosts = fleet.inventory.matching(condition, now, await self._store.who_came_to())
         for line in [*fleet.enrolled.problems, *fleet.warnings, *fleet.standings(hosts), *clocks_off(hosts)]:
@@ -306,19 +303,17 @@ class Investigator:
         return await stop_and_follow(
             signed,
             signed.action,
-            self._broker,
-            self._store,
+            await self._session(),
             audience or Unmoved(self._warn),
-            rules=await self._rules(),
-            policy=self._author.config.enrolment,
             private_key=self._author.key_for(signed.action.action),
             started=started,
             follow_s=follow_s,
             stop=stop or asyncio.Event(),
         )
 
-    async def _rules(self) -> Rules | None:
-        return await asyncio.to_thread(self._author.rules, self._warn)
+    async def _session(self) -> Session:
+        rules = await asyncio.to_thread(self._author.rules, self._warn)
+        return Session(self._broker, self._store, rules, self._author.config.enrolment)
 
     def _load(self) -> Author:
         config = load_console(self._home)
@@ -330,11 +325,8 @@ class Investigator:
             await asyncio.to_thread(self._author.refuse_unreadable, prepared.action)
             return await investigate(
                 prepared,
-                self._broker,
-                self._store,
+                await self._session(),
                 audience,
-                rules=await self._rules(),
-                policy=self._author.config.enrolment,
                 private_key=self._author.key_for(prepared.action),
                 wait=wait,
                 stop=stop,

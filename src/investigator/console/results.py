@@ -6,33 +6,35 @@ taken as it was last seen, at the time when the action was recorded. Both believ
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from investigator.console.audience import Audience, Summary
 from investigator.console.cancelling import read_action
-from investigator.console.collect import Collection, Relay, awaited, placed_for
-from investigator.console.fleet import Fleet, load_fleet
-from investigator.console.investigation import conclude, tell_progress, until_stopped
+from investigator.console.collect import awaited, placed_for
+from investigator.console.concluding import conclude
+from investigator.console.fleet import load_fleet
+from investigator.console.opening import open_collection
 from investigator.console.records import Entry, entries
 from investigator.console.sync import read_records
-from investigator.errors import BadInput, BrokerError
+from investigator.console.waiting import wait_for_answers
+from investigator.errors import BadInput
 from investigator.protocol.action import is_action_id, utc
 from investigator.protocol.subjects import ACTIONS
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Collection as AnyOf
 
     from investigator.broker.connection import Broker
+    from investigator.console.audience import Audience, Summary
+    from investigator.console.collect import Collection, Relay
     from investigator.console.dispatch import Prepared
-    from investigator.console.inventory import Inventory
+    from investigator.console.fleet import Fleet
+    from investigator.console.inventory import Host, Inventory
     from investigator.console.recording import Recorder
-    from investigator.console.rules import Rules
-    from investigator.console.standing import Policy
+    from investigator.console.session import Session
     from investigator.console.store import Store, Targeted
     from investigator.protocol.result import Outcome
 
@@ -106,12 +108,9 @@ async def _chosen(word: str, store: Store, here: dict[str, float], own: AnyOf[st
 
 async def follow_results(
     asked: Asked,
-    broker: Broker,
-    store: Store,
+    session: Session,
     audience: Audience,
     *,
-    rules: Rules | None,
-    policy: Policy,
     private_key: bytes | None,
     follow: bool,
     stop: asyncio.Event,
@@ -122,104 +121,90 @@ async def follow_results(
 
     Agents that are there and have not ended are still working, unless the action's time is over. What is sealed to
     another key than `private_key` is counted in the summary's `sealed`. `relay` is told every payload. Agents that are not
-    enrolled by `rules` and `policy` are not believed.
+    enrolled by the session's rules and policy are not believed.
 
     Raises:
         BrokerError: the broker went away for good; the audience has the summary of what had arrived.
         DeploymentError: the store cannot be read.
     """
     began = time.monotonic()
-    fleet = await load_fleet(broker, store, rules, policy)
-    for line in fleet.warnings:
-        audience.warn(line)
-    collection = await _collection(asked, broker, store, audience, private_key, fleet)
+    collection = await _open(asked, session, audience, private_key)
     collection.relay = relay
     try:
-        summary, problem = await _follow(asked, collection, audience, began=began, follow=follow, stop=stop)
+        expected = await _read(asked, collection, audience, listen=follow)
+        problem = None
+        if follow and not collection.is_over:
+            problem = await wait_for_answers(collection, audience, awaited=expected, wait=True, began=began, stop=stop)
+        await collection.finish()
+        summary = conclude(
+            collection,
+            audience,
+            working=set() if collection.is_over else collection.tally.waiting(expected),
+            elapsed_s=time.monotonic() - began,
+            interrupted=follow and stop.is_set(),
+        )
     finally:
         await collection.close()
-    if problem is not None:
-        raise problem
-    if collection.store_problem is not None:
-        raise collection.store_problem
+    failure = problem or collection.store_problem
+    if failure is not None:
+        raise failure
     if recorder is not None and not _is_on_record(asked, summary, recorder, final=collection.is_over):
         await recorder.record(collection, summary, audience, asked_s=asked.asked_s)
     return summary
 
 
-async def _follow(
-    asked: Asked, collection: Collection, audience: Audience, *, began: float, follow: bool, stop: asyncio.Event
-) -> tuple[Summary, BrokerError | None]:
-    expected = awaited(collection.targeted, utc(time.time()))
-    audience.started(asked.prepared.action, targeted=len(collection.tally.targeted), expected=len(expected))
-    if follow:
-        await collection.listen()
-    await collection.read_store()
-    await collection.read_stream()
-
-    def tick() -> None:
-        tell_progress(collection, audience, began=began)
-
-    problem: BrokerError | None = None
-    if follow and not collection.is_over:
-        try:
-            await until_stopped(stop, collection.until_over(awaited=expected, wait=True, tick=tick))
-            await collection.read_stream()
-        except BrokerError as error:
-            problem = error
-    await collection.finish()
-    working = set() if collection.is_over else collection.tally.waiting(expected)
-    return conclude(
-        collection,
-        audience,
-        working=working,
-        elapsed_s=time.monotonic() - began,
-        interrupted=follow and stop.is_set(),
-    ), problem
-
-
-async def _collection(  # noqa: PLR0917 - what an open console consists of
-    asked: Asked,
-    broker: Broker,
-    store: Store,
-    audience: Audience,
-    private_key: bytes | None,
-    fleet: Fleet,
-) -> Collection:
-    action, inventory = asked.prepared.action, fleet.inventory
-    known = await store.targeted(action.id)
+async def _open(asked: Asked, session: Session, audience: Audience, private_key: bytes | None) -> Collection:
+    """For the agents that were asked from here, or that were meant as far as the inventory knows."""
+    fleet = await load_fleet(session)
+    for line in fleet.warnings:
+        audience.warn(line)
+    known = await session.store.targeted(asked.prepared.action.id)
+    hosts = fleet.inventory.hosts
     if known:
-        targeted = [inventory.hosts[one.agent] for one in known if one.agent in inventory.hosts]
+        targeted = [hosts[one.agent] for one in known if one.agent in hosts]
         placed = {one.agent: one.sequence for one in known if one.sequence}
     else:
-        matching = inventory.matching(asked.prepared.condition, utc(asked.asked_s), await store.who_came_to())
-        for line in fleet.standings(matching):
-            audience.warn(line)
-        targeted = fleet.counted(matching)
-        placed = placed_for(targeted, await _sequences(action.id, asked.prepared.envelope.digest, broker))
+        targeted = await _reckoned(asked, session, fleet, audience)
+        placed = placed_for(targeted, await _sequences(asked.prepared, session.broker))
 
     def tell(agent: str, name: str, outcome: Outcome) -> None:
         audience.outcome(agent, name, outcome.state, outcome)
 
-    collection = Collection(
-        action=action,
-        digest=asked.prepared.envelope.digest,
-        envelope=hashlib.sha256(asked.prepared.envelope.encode()).hexdigest(),
-        broker=broker,
-        store=store,
-        inventory=inventory,
-        targeted=targeted,
-        enrolled=fleet.enrolled,
-        names={one.agent: one.name or one.agent for one in known},
-        vouched={one.agent for one in known},
+    collection = open_collection(
+        asked.prepared,
+        session,
+        fleet,
+        targeted,
         private_key=private_key,
         on_outcome=tell,
         on_warning=audience.warn,
-        on_piece=audience.piece,
-        placed=placed,
+        names={one.agent: one.name or one.agent for one in known},
     )
-    collection.seen_since |= _seen_since(known, inventory, asked.asked_s)
+    collection.vouched = {one.agent for one in known}
+    collection.on_piece = audience.piece
+    collection.placed = placed
+    collection.seen_since |= _seen_since(known, fleet.inventory, asked.asked_s)
     return collection
+
+
+async def _reckoned(asked: Asked, session: Session, fleet: Fleet, audience: Audience) -> list[Host]:
+    """Whom the action must have meant when it was asked."""
+    came_to = await session.store.who_came_to()
+    matching = fleet.inventory.matching(asked.prepared.condition, utc(asked.asked_s), came_to)
+    for line in fleet.standings(matching):
+        audience.warn(line)
+    return fleet.counted(matching)
+
+
+async def _read(asked: Asked, collection: Collection, audience: Audience, *, listen: bool) -> set[str]:
+    """Take what store and stream have; the agents that are there, and may be working on it still."""
+    expected = awaited(collection.targeted, utc(time.time()))
+    audience.started(asked.prepared.action, targeted=len(collection.tally.targeted), expected=len(expected))
+    if listen:
+        await collection.listen()
+    await collection.read_store()
+    await collection.read_stream()
+    return expected
 
 
 def _seen_since(known: list[Targeted], inventory: Inventory, asked_s: float) -> set[str]:
@@ -228,8 +213,9 @@ def _seen_since(known: list[Targeted], inventory: Inventory, asked_s: float) -> 
     return now | {one.agent for one in known if one.state == "expired"}
 
 
-async def _sequences(action_id: str, digest: str, broker: Broker) -> dict[str, int]:
+async def _sequences(prepared: Prepared, broker: Broker) -> dict[str, int]:
     """Where the action stands in its stream, by subject, as long as it is there."""
+    action_id, digest = prepared.action.id, prepared.envelope.digest
     found: dict[str, int] = {}
     for route in ("all", "os.*", "tag.*.*", "agent.*"):
         async for stored in broker.read_stream(ACTIONS, f"mig.action.{route}.{action_id}"):

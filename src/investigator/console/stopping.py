@@ -6,21 +6,24 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from investigator.broker.connection import Broker
 from investigator.console.audience import Audience, Summary
 from investigator.console.cancelling import Cancelling, publish_cancel
-from investigator.console.collect import Collection, awaited
-from investigator.console.dispatch import Prepared
+from investigator.console.collect import awaited
 from investigator.console.fleet import load_fleet
-from investigator.console.investigation import until_stopped
-from investigator.console.rules import Rules
-from investigator.console.standing import Policy
-from investigator.console.store import Store
+from investigator.console.opening import open_collection
+from investigator.console.waiting import until_stopped
 from investigator.protocol.action import utc
-from investigator.protocol.result import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from investigator.console.collect import Collection
+    from investigator.console.dispatch import Prepared
+    from investigator.console.session import Session
+    from investigator.protocol.result import Outcome
 
 
 @dataclass(slots=True)
@@ -42,12 +45,9 @@ class Stopped:
 async def stop_and_follow(
     cancelling: Cancelling,
     action: Prepared,
-    broker: Broker,
-    store: Store,
+    session: Session,
     audience: Audience,
     *,
-    rules: Rules | None,
-    policy: Policy,
     private_key: bytes | None,
     started: Callable[[Stopped], None],
     follow_s: float,
@@ -62,57 +62,22 @@ async def stop_and_follow(
         DeploymentError: the store's disk is full.
     """
     began = time.monotonic()
-    fleet = await load_fleet(broker, store, rules, policy)
-    for line in fleet.warnings:
-        audience.warn(line)
-    now = utc(time.time())
-    targeted = fleet.counted(fleet.inventory.matching(action.condition, now, await store.who_came_to()))
-    stopped, envelope = Stopped(0, 0), cancelling.envelope
-
-    def tell(agent: str, name: str, outcome: Outcome) -> None:
-        if agent in remaining:  # what had ended before is known to whoever asked
-            audience.outcome(agent, name, outcome.state, outcome)
-
-    def refused(agent: str, outcome: Outcome) -> None:
-        remaining.discard(agent)
-        stopped.refused[collection.name_of(agent)] = outcome.reason
-        audience.warn(f"{collection.name_of(agent)} refuses the cancel: {outcome.code}: {outcome.reason}")
-
-    remaining: set[str] = set()
-    collection = Collection(
-        action=action.action,
-        digest=action.envelope.digest,
-        envelope=hashlib.sha256(action.envelope.encode()).hexdigest(),
-        broker=broker,
-        store=store,
-        inventory=fleet.inventory,
-        targeted=targeted,
-        private_key=private_key,
-        on_outcome=tell,
-        on_warning=audience.warn,
-        cancel=frozenset(hashlib.sha256(each.encode()).hexdigest() for each in (envelope, envelope.bare())),
-        on_cancel_refused=refused,
-        enrolled=fleet.enrolled,
-    )
+    following = await _open(cancelling, action, session, audience, private_key)
+    collection, stopped = following.collection, following.stopped
     try:
-        await collection.listen()
-        await collection.read_stream()
-        remaining |= collection.tally.waiting(awaited(targeted, now))
-        stopped.running, stopped.ended_before = len(remaining), len(collection.tally.said)
-        await publish_cancel(cancelling, broker, now_s=time.time())
+        await following.read_who_ended()
+        await publish_cancel(cancelling, session.broker, now_s=time.time())
         started(stopped)
-        audience.started(action.action, targeted=len(targeted), expected=stopped.running)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(follow_s):
-                await until_stopped(stop, collection.until_over(awaited=remaining, wait=False, tick=lambda: None))
+        audience.started(action.action, targeted=len(collection.targeted), expected=stopped.running)
+        await following.until_ended(follow_s, stop)
         await collection.finish()
     finally:
         await collection.close()
-    stopped.working = len(collection.tally.waiting(remaining))
+    stopped.working = len(collection.tally.waiting(following.remaining))
     audience.summary(
         Summary(
             action=action.action.id,
-            targeted=len(targeted),
+            targeted=len(collection.targeted),
             states=collection.tally.answered(),
             working=stopped.working + len(stopped.refused),
             elapsed_s=time.monotonic() - began,
@@ -121,3 +86,65 @@ async def stop_and_follow(
         )
     )
     return stopped
+
+
+async def _open(
+    cancelling: Cancelling, action: Prepared, session: Session, audience: Audience, private_key: bytes | None
+) -> _Following:
+    fleet = await load_fleet(session)
+    for line in fleet.warnings:
+        audience.warn(line)
+    matching = fleet.inventory.matching(action.condition, utc(time.time()), await session.store.who_came_to())
+    following = _Following(audience)
+    following.collection = collection = open_collection(
+        action,
+        session,
+        fleet,
+        fleet.counted(matching),
+        private_key=private_key,
+        on_outcome=following.ended,
+        on_warning=audience.warn,
+    )
+    envelopes = (cancelling.envelope, cancelling.envelope.bare())
+    collection.cancel = frozenset(hashlib.sha256(each.encode()).hexdigest() for each in envelopes)
+    collection.on_cancel_refused = following.refused
+    return following
+
+
+class _Following:
+    """Who had not ended when the cancel went out, and what becomes of them."""
+
+    collection: Collection
+
+    def __init__(self, audience: Audience) -> None:
+        self.remaining: set[str] = set()
+        self.stopped = Stopped(0, 0)
+        self._audience = audience
+
+    async def read_who_ended(self) -> None:
+        """Before the cancel goes out: the others are told of from now on."""
+        collection = self.collection
+        there = awaited(collection.targeted, utc(time.time()))
+        await collection.listen()
+        await collection.read_stream()
+        self.remaining |= collection.tally.waiting(there)
+        self.stopped.running, self.stopped.ended_before = len(self.remaining), len(collection.tally.said)
+
+    async def until_ended(self, follow_s: float, stop: asyncio.Event) -> None:
+        """Until nobody remains, or the time is over, or `stop` is set."""
+        ending = self.collection.until_over(awaited=self.remaining, wait=False, tick=lambda: None)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(follow_s):
+                await until_stopped(stop, ending)
+
+    def ended(self, agent: str, name: str, outcome: Outcome) -> None:
+        """What had ended before is known to whoever asked."""
+        if agent in self.remaining:
+            self._audience.outcome(agent, name, outcome.state, outcome)
+
+    def refused(self, agent: str, outcome: Outcome) -> None:
+        """It goes on, and is not waited for."""
+        name = self.collection.name_of(agent)
+        self.remaining.discard(agent)
+        self.stopped.refused[name] = outcome.reason
+        self._audience.warn(f"{name} refuses the cancel: {outcome.code}: {outcome.reason}")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from investigator.broker.connection import Message
 from investigator.console.collect import Collection
-from investigator.console.investigation import conclude
+from investigator.console.concluding import conclude
 from investigator.protocol.action import Action, Operation
 from investigator.protocol.answer import pack
 from investigator.protocol.identity import Identity
