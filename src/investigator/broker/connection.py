@@ -224,17 +224,22 @@ class Broker:
             raise NotPermittedError(f"not allowed to subscribe to {subject!r}")
         return subscription
 
-    def batch_get(self, stream: str, *, subjects: Sequence[str], after_seq: int = 0) -> AsyncIterator[Stored]:
+    def batch_get(
+        self, stream: str, *, subjects: Sequence[str], after_seq: int = 0, page_bytes: int = batch.PAGE_BYTES
+    ) -> AsyncIterator[Stored]:
         """The last message of each subject that one of the filters matches, stored after a sequence.
 
         In the order of sequences; but where more than 1,024 subjects match, filter by filter, so take the largest
-        sequence for the next `after_seq` only when the iteration is over.
+        sequence for the next `after_seq` only when the iteration is over. What it asks for at a time, and so holds, is
+        `page_bytes` and a message more.
 
         Raises:
             BrokerError: while iterating; NotPermittedError, if this user may not.
         """
         return request_reply.read(
-            self._supervisor, stream, lambda ask: batch.last_per_subject(ask, stream, subjects, after_seq)
+            self._supervisor,
+            stream,
+            lambda ask: batch.last_per_subject(ask, stream, subjects, after_seq, page_bytes=page_bytes),
         )
 
     def read_stream(self, stream: str, subject_filter: str, *, after_seq: int = 0) -> AsyncIterator[Stored]:
