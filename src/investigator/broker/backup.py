@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import msgspec
 import orjson
 
+from investigator.broker.jetstream_api import ApiAnswer, ask_stream, read_answer
 from investigator.broker.streams import STREAMS, stream_states, without_persistence
 from investigator.errors import BadInput, BrokerError, DeploymentError
 
@@ -28,15 +29,10 @@ _CHUNK_WITHIN_S: Final = 30.0
 _MAX_DESCRIPTION_BYTES: Final = 1 << 20
 
 
-class _Refusal(msgspec.Struct):
-    description: str = ""
-
-
-class _Answer(msgspec.Struct):
-    config: dict[str, Any] = {}
-    state: dict[str, Any] = {}
+class _Answer(ApiAnswer):
+    config: dict[str, Any] = msgspec.field(default_factory=dict)
+    state: dict[str, Any] = msgspec.field(default_factory=dict)
     deliver_subject: str = ""
-    error: _Refusal | None = None
 
 
 class _Description(msgspec.Struct):
@@ -88,7 +84,7 @@ async def restore(broker: Broker, folder: Path, *, replicas: int = 1) -> list[st
     done = []
     for name in saved:
         if states[name].exists:
-            await _ask(broker, f"DELETE.{name}", {})
+            await _ask(broker, "DELETE", name, {})
         try:
             messages = await _load(broker, name, folder, replicas)
         except OSError as error:
@@ -134,7 +130,7 @@ async def _save(broker: Broker, name: str, folder: Path) -> int:
         subscription = await broker.subscribe(inbox, receiver)
         try:
             wanted = {"deliver_subject": inbox, "chunk_size": CHUNK_BYTES, "no_consumers": True}
-            found = await _ask(broker, f"SNAPSHOT.{name}", wanted)
+            found = await _ask(broker, "SNAPSHOT", name, wanted)
             while not receiver.over.done():
                 before = receiver.chunks
                 await asyncio.wait({receiver.over}, timeout=_CHUNK_WITHIN_S)
@@ -155,14 +151,14 @@ async def _load(broker: Broker, name: str, folder: Path, replicas: int) -> int:
     usual = description.config if replicas == 1 else without_persistence(description.config)
     config = {**usual, "num_replicas": replicas}
     with (folder / f"{name}.snapshot").open("rb") as file:
-        place = (await _ask(broker, f"RESTORE.{name}", {"config": config, "state": description.state})).deliver_subject
+        place = (await _ask(broker, "RESTORE", name, {"config": config, "state": description.state})).deliver_subject
         if not place.startswith("$JS.SNAPSHOT.RESTORE."):
             raise BrokerError(f"stream {name}: the broker names no place for it")
         while chunk := file.read(CHUNK_BYTES):
             raw = await broker.request(place, chunk, timeout_s=_CHUNK_WITHIN_S)
             if raw:
-                _checked(raw, f"stream {name}")
-        end = _checked(await broker.request(place, b"", timeout_s=_CHUNK_WITHIN_S), f"stream {name}")
+                read_answer(raw, name, ApiAnswer)
+        end = read_answer(await broker.request(place, b"", timeout_s=_CHUNK_WITHIN_S), name, _Answer)
     messages = end.state.get("messages", 0)
     return messages if isinstance(messages, int) else 0
 
@@ -179,19 +175,8 @@ def _read_description(path: Path, name: str) -> _Description:
     return description
 
 
-async def _ask(broker: Broker, what: str, body: dict[str, Any]) -> _Answer:
-    raw = await broker.request(f"$JS.API.STREAM.{what}", orjson.dumps(body) if body else b"", timeout_s=_CHUNK_WITHIN_S)
-    return _checked(raw, f"stream {what.rpartition('.')[2]}")
-
-
-def _checked(raw: bytes, what: str) -> _Answer:
-    try:
-        answer = msgspec.convert(orjson.loads(raw), _Answer)
-    except ValueError as error:
-        raise BrokerError(f"{what}: the broker's answer: {error}") from None
-    if answer.error is not None:
-        raise BrokerError(f"{what}: {answer.error.description}")
-    return answer
+async def _ask(broker: Broker, verb: str, stream: str, question: dict[str, Any]) -> _Answer:
+    return await ask_stream(broker, verb, stream, question, _Answer, timeout_s=_CHUNK_WITHIN_S)
 
 
 def _make_folder(folder: Path) -> None:

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-import orjson
-
 from investigator.broker.enrolment import Decisions, Trust
 from investigator.broker.enrolment_book import Book
+from investigator.broker.jetstream_api import purge
 from investigator.broker.operator import mint_agent, revoke_user
+from investigator.broker.problems import JetStreamError
 from investigator.broker.scopes import Account
 from investigator.broker.service_stats import ServiceCounts
 from investigator.broker.traffic import Traffic
@@ -210,14 +210,12 @@ class _Service:
                     await asyncio.sleep(PURGE_AGAIN_AFTER_S)
 
     async def _purged(self, stream: str, wanted: str) -> bool:
+        """Whether there is nothing to be tried again."""
         try:
-            answer = await self._broker.request(
-                f"$JS.API.STREAM.PURGE.{stream}", orjson.dumps({"filter": wanted}), timeout_s=10
-            )
-            problem = orjson.loads(answer).get("error")
-        except (BrokerError, ValueError, AttributeError) as error:
+            await purge(self._broker, stream, wanted)
+        except JetStreamError as error:
+            _log.error("enrolment: purging %s: %s", wanted, error)
+        except BrokerError as error:
             _log.warning("enrolment: purging %s: %s", wanted, error)
             return False
-        if problem:
-            _log.error("enrolment: purging %s: %s", wanted, problem)
         return True

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-import orjson
-
+from investigator.broker.jetstream_api import purge
 from investigator.broker.service_stats import ServiceCounts
 from investigator.errors import BadInput, BrokerError
 from investigator.logs import about
@@ -32,15 +30,6 @@ KEPT_AFTER: Final = timedelta(hours=24)
 LOOK_EVERY_S: Final = 600.0
 _FORGOTTEN_ANYHOW: Final = timedelta(days=8)
 """The stream itself lets go of results after seven days: what was recorded before that has none left."""
-
-
-class _Problem(msgspec.Struct):
-    description: str = ""
-
-
-class _Purged(msgspec.Struct):
-    purged: int = 0
-    error: _Problem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +111,4 @@ class Housekeeper:
 
     async def _purge(self, due: _Due) -> int:
         """Only what was there when it was counted: what came later has not been recorded."""
-        request = orjson.dumps({"filter": results_of(due.action), "seq": due.through + 1})
-        answer = await self.broker.request(f"$JS.API.STREAM.PURGE.{RESULTS}", request, timeout_s=30.0)
-        try:
-            said = msgspec.convert(orjson.loads(answer), _Purged)
-        except ValueError as error:
-            raise BrokerError(f"purging {RESULTS}: the broker's answer: {error}") from None
-        if said.error is not None:
-            raise BrokerError(f"purging {RESULTS}: {said.error.description}")
-        return said.purged
+        return await purge(self.broker, RESULTS, results_of(due.action), before=due.through + 1, timeout_s=30.0)

@@ -55,6 +55,17 @@ class NotLastError(BrokerError):
         self.last = last
 
 
+class JetStreamError(BrokerError):
+    """The server will not do what its streams were asked for."""
+
+    code = "jetstream"
+
+    def __init__(self, message: str, number: int) -> None:
+        """`number`: nats-server's own of the reason (`err_code`)."""
+        super().__init__(message)
+        self.number = number
+
+
 class UnansweredError(BrokerError):
     """Something is there, and does not answer in time: it may have too much to do, and asking it again makes that more."""
 

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 import orjson
 
+from investigator.broker.jetstream_api import ApiAnswer
 from investigator.broker.problems import MessageTooLargeError, NotLastError, StreamFullError, translated
 from investigator.errors import BrokerError
 
@@ -16,14 +17,8 @@ _TOO_LARGE: Final = 10054
 _NOT_LAST: Final = 10071
 
 
-class _ApiError(msgspec.Struct):
-    description: str = ""
-    err_code: int = 0
-
-
-class _PubAck(msgspec.Struct):
+class _PubAck(ApiAnswer):
     seq: int = 0
-    error: _ApiError | None = None
 
 
 def publish_headers(message_id: str, *, ttl_s: float | None, last: int | None) -> dict[str, str]:

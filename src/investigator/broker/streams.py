@@ -20,9 +20,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-import orjson
 
-from investigator.broker.problems import NotPermittedError
+from investigator.broker.jetstream_api import NO_SUCH_STREAM, ApiAnswer, ask_stream
+from investigator.broker.problems import JetStreamError, NotPermittedError
 from investigator.errors import BrokerError
 from investigator.protocol import subjects
 
@@ -36,14 +36,12 @@ _MIB: Final = 1 << 20
 _GIB: Final = 1 << 30
 _HOUR_NS: Final = 3600 * 10**9
 _DAY_NS: Final = 24 * _HOUR_NS
-_NOT_FOUND: Final = 10059
 MAX_PER_ACTION_SUBJECT: Final = 16
 """An action, sent again, and its cancels; what comes beyond that is refused."""
 RECORDS_KEPT_DAYS: Final = 400
 _PERSIST: Final = "persist_mode"
 """Set when a stream is made, and never changed after that."""
 _PERSISTS_FROM: Final = (2, 12)
-_ASK_WITHIN_S: Final = 5.0
 _ASK_AGAIN_AFTER_S: Final = 0.2
 
 _ALL: Final = {
@@ -157,11 +155,6 @@ class StreamState:
         return self.bytes / self.max_bytes if self.max_bytes > 0 else 0.0
 
 
-class _Info(msgspec.Struct):
-    description: str = ""
-    err_code: int = 0
-
-
 class _State(msgspec.Struct):
     last_seq: int = 0
     subjects: dict[str, int] | None = None
@@ -181,14 +174,13 @@ class _Cluster(msgspec.Struct):
     replicas: list[_Replica] = []
 
 
-class _Answer(msgspec.Struct):
-    config: dict[str, Any] = {}
+class _Info(ApiAnswer):
+    config: dict[str, Any] = msgspec.field(default_factory=dict)
     created: str = ""
     state: _State = msgspec.field(default_factory=_State)
     total: int = 0
     cluster: _Cluster | None = None
     ts: datetime | None = None
-    error: _Info | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,13 +204,8 @@ async def stream_states(broker: Broker) -> list[StreamState]:
     """
     states = []
     for name in STREAMS:
-        found = await _ask(broker, f"INFO.{name}", {})
-        if found.error is None:
-            states.append(_state(name, found))
-        elif found.error.err_code == _NOT_FOUND:
-            states.append(StreamState(name=name, exists=False))
-        else:
-            raise BrokerError(f"stream {name}: {found.error.description}")
+        found = await _info_if_there(broker, name)
+        states.append(StreamState(name=name, exists=False) if found is None else _state(name, found))
     return states
 
 
@@ -228,10 +215,7 @@ async def takes_nothing_more(broker: Broker, stream: str, *, room_bytes: int) ->
     Raises:
         BrokerError: the server does not answer, or will not say.
     """
-    found = await _ask(broker, f"INFO.{stream}", {})
-    if found.error is not None:
-        raise BrokerError(f"stream {stream}: {found.error.description}")
-    state = _state(stream, found)
+    state = _state(stream, await _info(broker, stream))
     return state.max_bytes > 0 and state.max_bytes - state.bytes < room_bytes
 
 
@@ -245,21 +229,18 @@ async def when_ready(broker: Broker, *, within_s: float = 30.0) -> None:
     ends_s = loop.time() + within_s
     while True:
         try:
-            found = await _ask(broker, f"INFO.{subjects.ACTIONS}", {})
+            await _info_if_there(broker, subjects.ACTIONS)
         except NotPermittedError:
             raise
         except BrokerError as error:
             if loop.time() > ends_s:
                 raise BrokerError(f"the servers are not ready for streams: {error}") from None
         else:
-            if found.error is None or found.error.err_code == _NOT_FOUND:
-                return
-            if loop.time() > ends_s:
-                raise BrokerError(f"the servers are not ready for streams: {found.error.description}")
+            return
         await asyncio.sleep(_ASK_AGAIN_AFTER_S)
 
 
-def _state(name: str, found: _Answer) -> StreamState:
+def _state(name: str, found: _Info) -> StreamState:
     cluster = found.cluster or _Cluster()
     limit = found.config.get("max_bytes", 0)
     replicas = found.config.get("num_replicas", 1)
@@ -288,21 +269,19 @@ async def ensure_streams(broker: Broker, *, records_days: int = RECORDS_KEPT_DAY
     done = []
     own: dict[str, dict[str, Any]] = {subjects.RECORDS: {"max_age": records_days * _DAY_NS}}
     for name, usual in STREAMS.items():
-        found = await _ask(broker, f"INFO.{name}", {})
+        found = await _info_if_there(broker, name)
         if name == subjects.HEARTBEATS and replicas == 1 and _version(broker) >= _PERSISTS_FROM:
             own[name] = {_PERSIST: "async"}
         wanted = {**usual, **own.get(name, {}), "num_replicas": replicas}
-        if name == subjects.HEARTBEATS and found.error is None and _persists(found.config) != _persists(wanted):
-            await _ask(broker, f"DELETE.{name}", {})
-            await _do(broker, f"CREATE.{name}", {"name": name, **wanted})
-            done.append(f"made stream {name} anew: heartbeats come again within a minute")
-        elif found.error is None:
-            done += await _bring_up_to_date(broker, name, wanted, found.config)
-        elif found.error.err_code == _NOT_FOUND:
-            await _do(broker, f"CREATE.{name}", {"name": name, **wanted})
+        if found is None:
+            await ask_stream(broker, "CREATE", name, {"name": name, **wanted}, ApiAnswer)
             done.append(f"made stream {name} ({', '.join(wanted['subjects'])})")
+        elif name == subjects.HEARTBEATS and _persists(found.config) != _persists(wanted):
+            await ask_stream(broker, "DELETE", name, None, ApiAnswer)
+            await ask_stream(broker, "CREATE", name, {"name": name, **wanted}, ApiAnswer)
+            done.append(f"made stream {name} anew: heartbeats come again within a minute")
         else:
-            raise BrokerError(f"stream {name}: {found.error.description}")
+            done += await _bring_up_to_date(broker, name, wanted, found.config)
     return done
 
 
@@ -328,9 +307,7 @@ async def stream_state(broker: Broker, stream: str, *, subjects_filter: str = ""
     subjects_seen: dict[str, int] = {}
     while True:
         question = {"subjects_filter": subjects_filter, "offset": len(subjects_seen)} if subjects_filter else {}
-        found = await _ask(broker, f"INFO.{stream}", question)
-        if found.error is not None:
-            raise BrokerError(f"stream {stream}: {found.error.description}")
+        found = await _info(broker, stream, question)
         page = found.state.subjects or {}
         subjects_seen |= page
         if not page or len(subjects_seen) >= found.total:  # the server tells 100,000 at a time
@@ -344,20 +321,19 @@ async def _bring_up_to_date(
     changes = {key: value for key, value in wanted.items() if present.get(key, False) != value}
     if not changes:
         return []
-    await _do(broker, f"UPDATE.{name}", {**present, **changes})
+    await ask_stream(broker, "UPDATE", name, {**present, **changes}, ApiAnswer)
     told = ", ".join(f"{key} {present.get(key, 'off')} is now {value}" for key, value in changes.items())
     return [f"changed stream {name}: {told}"]
 
 
-async def _do(broker: Broker, what: str, configuration: Mapping[str, Any]) -> None:
-    answer = await _ask(broker, what, configuration)
-    if answer.error is not None:
-        raise BrokerError(f"stream {configuration['name']}: {answer.error.description}")
+async def _info(broker: Broker, stream: str, question: Mapping[str, Any] | None = None) -> _Info:
+    return await ask_stream(broker, "INFO", stream, question, _Info)
 
 
-async def _ask(broker: Broker, what: str, body: Mapping[str, Any]) -> _Answer:
-    answer = await broker.request(f"$JS.API.STREAM.{what}", orjson.dumps(body) if body else b"", timeout_s=10.0)
+async def _info_if_there(broker: Broker, stream: str) -> _Info | None:
     try:
-        return msgspec.convert(orjson.loads(answer), _Answer)
-    except ValueError as error:
-        raise BrokerError(f"the broker's answer to STREAM.{what}: {error}") from None
+        return await _info(broker, stream)
+    except JetStreamError as error:
+        if error.number != NO_SUCH_STREAM:
+            raise
+        return None

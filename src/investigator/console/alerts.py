@@ -10,9 +10,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-import orjson
-
+from investigator.broker.jetstream_api import delete_message
+from investigator.broker.problems import JetStreamError
 from investigator.broker.streams import stream_state
 from investigator.errors import BadInput, BrokerError, Refused
 from investigator.protocol.alert import ID_DIGITS, SEVERITIES, letter_id, unpack_alerts
@@ -28,8 +27,6 @@ READ_STREAM_EVERY_S: Final = 2.0
 MAX_TOLD: Final = 20
 LEAST_ID_DIGITS: Final = 4
 EVERY: Final = "all"
-_GONE: Final = frozenset((10037, 10043, 10057))
-"""No message found; deleted by somebody else meanwhile (what nats-server says of it)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,15 +183,6 @@ def chosen(letters: Collection[Kept], ids: Collection[str]) -> list[Kept]:
     return sorted(found.values(), key=lambda kept: kept.sequences)
 
 
-class _Refusal(msgspec.Struct):
-    description: str = ""
-    err_code: int = 0
-
-
-class _Answer(msgspec.Struct):
-    error: _Refusal | None = None
-
-
 async def take_out(broker: Broker, kept: Kept) -> None:
     """Take a letter out of the stream; that somebody else did so meanwhile is as good.
 
@@ -202,11 +190,7 @@ async def take_out(broker: Broker, kept: Kept) -> None:
         BrokerError: it is still there.
     """
     for sequence in kept.sequences:
-        request = orjson.dumps({"seq": sequence, "no_erase": True})
-        answer = await broker.request(f"$JS.API.STREAM.MSG.DELETE.{ALERTS}", request)
         try:
-            said = msgspec.convert(orjson.loads(answer), _Answer)
-        except ValueError as error:
-            raise BrokerError(f"alert {kept.id}: the broker's answer: {error}") from None
-        if said.error is not None and said.error.err_code not in _GONE:
-            raise BrokerError(f"alert {kept.id} is not acknowledged: {said.error.description}")
+            await delete_message(broker, ALERTS, sequence)
+        except JetStreamError as error:
+            raise BrokerError(f"alert {kept.id} is not acknowledged: {error}") from None

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-import msgspec
-import orjson
-
-from investigator.errors import BadInput, BrokerError
+from investigator.broker.jetstream_api import delete_message
+from investigator.errors import BadInput
 from investigator.protocol.subjects import FACTS, HEARTBEATS, facts_subject, heartbeat_subject
 
 if TYPE_CHECKING:
@@ -17,18 +15,6 @@ if TYPE_CHECKING:
     from investigator.broker.connection import Broker
     from investigator.console.inventory import Host, Inventory
     from investigator.console.store import Store
-
-_GONE: Final = frozenset((10037, 10043, 10057))
-"""No message found; deleted by somebody else meanwhile (what nats-server says of it)."""
-
-
-class _Refusal(msgspec.Struct):
-    description: str = ""
-    err_code: int = 0
-
-
-class _Answer(msgspec.Struct):
-    error: _Refusal | None = None
 
 
 def chosen(inventory: Inventory, words: Sequence[str], *, now: datetime, force: bool) -> list[Host]:
@@ -63,16 +49,5 @@ async def forget_agent(broker: Broker, store: Store, agent: str) -> None:
     """
     for stream, subject in ((HEARTBEATS, heartbeat_subject(agent)), (FACTS, facts_subject(agent))):
         async for stored in broker.read_stream(stream, subject):
-            await _take_out(broker, stream, stored.sequence)
+            await delete_message(broker, stream, stored.sequence)
     await store.forget_beats(agent)
-
-
-async def _take_out(broker: Broker, stream: str, sequence: int) -> None:
-    request = orjson.dumps({"seq": sequence, "no_erase": True})
-    answer = await broker.request(f"$JS.API.STREAM.MSG.DELETE.{stream}", request)
-    try:
-        said = msgspec.convert(orjson.loads(answer), _Answer)
-    except ValueError as error:
-        raise BrokerError(f"stream {stream}: the broker's answer: {error}") from None
-    if said.error is not None and said.error.err_code not in _GONE:
-        raise BrokerError(f"stream {stream}: message {sequence} is not taken out: {said.error.description}")
