@@ -76,9 +76,11 @@ class Checkers:
             async for what, work in works:
                 under_way.append((what, asyncio.create_task(self.check(work))))
                 if len(under_way) > AHEAD:
+                    await asyncio.sleep(0)  # the event loop's turn: it feeds the processes
                     yield under_way[0][0], await under_way[0][1]
                     under_way.popleft()
             while under_way:
+                await asyncio.sleep(0)
                 yield under_way[0][0], await under_way[0][1]
                 under_way.popleft()
         finally:

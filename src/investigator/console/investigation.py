@@ -16,8 +16,10 @@ import msgspec
 from investigator.broker.connection import Broker
 from investigator.broker.streams import takes_nothing_more
 from investigator.console.audience import Audience, Summary
-from investigator.console.collect import Collection, Relay, awaited, placed_for
+from investigator.console.collect import Collection
+from investigator.console.counting import Relay
 from investigator.console.dispatch import Prepared, publish
+from investigator.console.expecting import awaited, placed_for
 from investigator.console.fleet import Fleet, load_fleet
 from investigator.console.forewarning import forewarnings
 from investigator.console.inventory import Host

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 from investigator.console.audience import Audience, Summary
 from investigator.console.cancelling import read_action
-from investigator.console.collect import Collection, Relay, awaited, placed_for
+from investigator.console.collect import Collection
+from investigator.console.counting import Relay
+from investigator.console.expecting import awaited, placed_for
 from investigator.console.fleet import Fleet, load_fleet
 from investigator.console.investigation import conclude, tell_progress, until_stopped
 from investigator.console.records import Entry, entries

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from investigator.broker.connection import Broker
 from investigator.console.audience import Audience, Summary
 from investigator.console.cancelling import Cancelling, publish_cancel
-from investigator.console.collect import Collection, awaited
+from investigator.console.collect import Collection
 from investigator.console.dispatch import Prepared
+from investigator.console.expecting import awaited
 from investigator.console.fleet import load_fleet
 from investigator.console.investigation import until_stopped
 from investigator.console.rules import Rules
