@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import os
 import sys
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import investigator
 from investigator.console.checker import LENGTH_BYTES, decode, encode
@@ -24,9 +26,12 @@ PORTION: Final = 64
 """About as much as a pipe holds, so that a process that writes what it found does not wait for who reads it."""
 PORTIONS_AHEAD: Final = 2
 """Of each process: while this one is busy elsewhere, it has something to do."""
+AHEAD: Final = 11
+"""Pieces of work that are under way while one is looked at."""
 PORTION_HERE: Final = 25
 """Between two of these the event loop has its turn."""
 MAX_PROCESSES: Final = 8
+T = TypeVar("T")
 _BOOT: Final = "import sys; sys.path[:] = sys.argv[1:]; from investigator.console.checker import main; main()"
 
 
@@ -60,6 +65,27 @@ class Checkers:
             return [checked for portion in portions for checked in portion]
         finally:
             self._under_way -= len(work.items)
+
+    async def ahead(self, works: AsyncIterator[tuple[T, Work]]) -> AsyncGenerator[tuple[T, list[Checked]], None]:
+        """What became of each piece of work, in order, while the next ones are read and checked; no more is read than that.
+
+        Whoever leaves early closes it, so that nothing goes on.
+        """
+        under_way: deque[tuple[T, asyncio.Task[list[Checked]]]] = deque()
+        try:
+            async for what, work in works:
+                under_way.append((what, asyncio.create_task(self.check(work))))
+                if len(under_way) > AHEAD:
+                    await asyncio.sleep(0)  # the event loop's turn: it feeds the processes
+                    yield under_way[0][0], await under_way[0][1]
+                    under_way.popleft()
+            while under_way:
+                await asyncio.sleep(0)
+                yield under_way[0][0], await under_way[0][1]
+                under_way.popleft()
+        finally:
+            for _, checking in under_way:
+                checking.cancel()
 
     def expect(self, items: int) -> None:
         """So much may come: where processes will pay, they are started now."""

@@ -42,7 +42,7 @@ class Heartbeats(msgspec.Struct, frozen=True, tag="heartbeats", array_like=True)
 Work = Answers | FactsFrames | Heartbeats
 
 
-class Checked(msgspec.Struct, frozen=True, array_like=True):
+class Checked(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What became of one item."""
 
     content: bytes = b""

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from investigator.console.collect import Collection, placed_for
+from investigator.console.collect import Collection
+from investigator.console.expecting import placed_for
 from investigator.console.inventory import Inventory
 from investigator.protocol.action import Action, Operation
 from investigator.protocol.answer import pack
