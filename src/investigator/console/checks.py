@@ -14,6 +14,7 @@ from investigator.protocol.facts import decode_facts, decode_heartbeat
 from investigator.protocol.identity import BadFrame
 from investigator.protocol.result import Outcome
 from investigator.protocol.sealing import NotSealedToUs
+from investigator.protocol.token import check_claim_signature
 
 
 class Answers(msgspec.Struct, frozen=True, tag="answers", array_like=True):
@@ -39,7 +40,14 @@ class Heartbeats(msgspec.Struct, frozen=True, tag="heartbeats", array_like=True)
     """(the agent's public key, frame) each."""
 
 
-Work = Answers | FactsFrames | Heartbeats
+class Claims(msgspec.Struct, frozen=True, tag="claims", array_like=True):
+    """What tokens vouch for."""
+
+    items: list[tuple[tuple[str, str], str]]
+    """((the token's public key, the claim), signature) each, key and signature in base64."""
+
+
+Work = Answers | FactsFrames | Heartbeats | Claims
 
 
 class Checked(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -73,6 +81,8 @@ def check(work: Work) -> list[Checked]:
             return _each(work.items, lambda agent, frame: _written(decode_facts(frame, agent=agent)[0]))
         case Heartbeats():
             return _each(work.items, lambda key, frame: _written(decode_heartbeat(frame, key)))
+        case Claims():
+            return _each(work.items, _claim)
 
 
 def split(work: Work, at_most: int) -> list[Work]:
@@ -83,11 +93,11 @@ def split(work: Work, at_most: int) -> list[Work]:
     ]
 
 
-def _each(items: Sequence[tuple[Any, bytes]], one: Callable[[Any, bytes], Checked]) -> list[Checked]:
+def _each(items: Sequence[tuple[Any, Any]], one: Callable[[Any, Any], Checked]) -> list[Checked]:
     return [_one(key, item, one) for key, item in items]
 
 
-def _one(key: Any, item: bytes, one: Callable[[Any, bytes], Checked]) -> Checked:
+def _one(key: Any, item: Any, one: Callable[[Any, Any], Checked]) -> Checked:
     try:
         return one(key, item)
     except (Refused, BadInput) as error:
@@ -98,6 +108,11 @@ def _answer(work: Answers, agent: str, payload: bytes) -> Checked:
     head, piece = unpack(payload, action=work.action, agent=agent, private_key=work.private_key)
     told = alone(head, piece)
     return Checked(b"" if told is not None else piece, head=head, told=told)
+
+
+def _claim(signed: tuple[str, str], signature: str) -> Checked:
+    check_claim_signature(*signed, signature)
+    return Checked()
 
 
 def _written(value: object) -> Checked:

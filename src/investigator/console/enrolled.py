@@ -7,8 +7,10 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from investigator.console.checkers import Checkers
+from investigator.console.checks import Claims
 from investigator.console.not_collecting import not_collecting
-from investigator.console.standing import Judged, Policy, Register, Standing
+from investigator.console.standing import Candidate, Judged, Policy, Register, Standing
 from investigator.console.statements import Statements
 from investigator.protocol.subjects import ALL_STATEMENTS, RECORDS
 
@@ -40,7 +42,10 @@ class Enrolled:
             DeploymentError: the store's disk does not take it.
         """
         with not_collecting():
-            self._register.judge(hosts, now_s=time.time())
+            candidates = self._register.settle(hosts)
+        problems = await _claim_problems(candidates) if candidates else []
+        with not_collecting():
+            self._register.admit(zip(candidates, problems, strict=True), now_s=time.time())
         learned, self._register.learned = self._register.learned, []
         if learned:
             await self._store.keep_pins(learned)
@@ -106,6 +111,12 @@ async def load_enrolled(session: Session) -> Enrolled:
     enrolled = Enrolled(register, statements, store)
     enrolled.problems = statements.problems()[:MAX_TOLD]
     return enrolled
+
+
+async def _claim_problems(candidates: list[Candidate]) -> list[str]:
+    """Why each one's token did not sign its claim, empty where it did; of a whole fleet processes find out."""
+    async with Checkers() as checkers:
+        return [checked.problem for checked in await checkers.check(Claims([one.claim for one in candidates]))]
 
 
 def _conflicts(hosts: Iterable[Host]) -> list[str]:

@@ -16,7 +16,7 @@ from investigator.console.inventory import Host
 from investigator.errors import BadInput, Refused
 from investigator.protocol.rulings import Rulings
 from investigator.protocol.statement import Pin, Token
-from investigator.protocol.token import Claim, Proof, check_proof, check_succession, same_machine
+from investigator.protocol.token import Claim, Proof, check_claim, check_succession, same_machine
 
 Policy = Literal["token", "open", "approve"]
 _MAX_REASON: Final = 300
@@ -59,6 +59,20 @@ class Pinned:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A host that nothing is settled about, whose proof names a token that counts; whether it holds is to be seen."""
+
+    host: Host
+    proof: Proof
+    token: Token
+
+    @property
+    def claim(self) -> tuple[tuple[str, str], str]:
+        """What is to be verified, as `checks.Claims` has it: its token's key, what that signed, and the signature."""
+        return (self.token.key, self.proof.claim), self.proof.signature
+
+
+@dataclass(frozen=True, slots=True)
 class _Newcomer:
     host: Host
     claim: Claim
@@ -94,18 +108,29 @@ class Register:
         self._token_of = token_of
         self._claimants: dict[str, set[str]] = {}
 
-    def judge(self, hosts: Iterable[Host], *, now_s: float) -> None:
-        """Set each host's `judged`; those who prove themselves under a free name are pinned, in `learned` too."""
-        newcomers: dict[str, list[_Newcomer]] = defaultdict(list)
+    def settle(self, hosts: Iterable[Host]) -> list[Candidate]:
+        """Set `judged` of each host of which a look at its proof's signature is not needed; the others are for `admit`."""
+        candidates = []
         for host in hosts:
-            known = self._known(host)
-            if known is None:
-                newcomer = self._newcomer(host)
-                if isinstance(newcomer, _Newcomer):
-                    newcomers[host.name].append(newcomer)
-                    continue
-                known = newcomer
-            host.judged = known
+            known = self._known(host) or self._candidate(host)
+            if isinstance(known, Candidate):
+                candidates.append(known)
+            else:
+                host.judged = known
+        return candidates
+
+    def admit(self, candidates: Iterable[tuple[Candidate, str]], *, now_s: float) -> None:
+        """Set `judged` of each candidate; those who prove themselves under a free name are pinned, in `learned` too.
+
+        With each comes why its token's key did not sign its claim; empty: it did.
+        """
+        newcomers: dict[str, list[_Newcomer]] = defaultdict(list)
+        for candidate, problem in candidates:
+            newcomer = _newcomer(candidate, problem)
+            if isinstance(newcomer, _Newcomer):
+                newcomers[candidate.host.name].append(newcomer)
+            else:
+                candidate.host.judged = newcomer
         for found in sorted(newcomers.values(), key=lambda found: (found[0].claim.t, found[0].host.id)):
             self._take(found, now_s)
 
@@ -147,7 +172,7 @@ class Register:
         former = _succeeds(host)
         return f", and its state was that of {former}, on another machine: a clone, or it moved" if former else ""
 
-    def _newcomer(self, host: Host) -> _Newcomer | Judged:
+    def _candidate(self, host: Host) -> Candidate | Judged:
         if self.policy == "approve":
             return Judged(Standing.UNPROVEN, "no investigator has approved it")
         proof = host.facts.proof
@@ -159,11 +184,9 @@ class Register:
                 )
             return Judged(Standing.UNPROVEN, "it has no proof")
         try:
-            token = self._token_of(proof)
-            claim = check_proof(proof, token, key=host.facts.key, name=host.name)
+            return Candidate(host, proof, self._token_of(proof))
         except (BadInput, Refused) as error:
             return Judged(Standing.UNPROVEN, str(error)[:_MAX_REASON])
-        return _Newcomer(host, claim, token)
 
     def _take(self, found: list[_Newcomer], now_s: float) -> None:
         """Newcomers under one name: one alone may have it, and of several none, also if they come one by one."""
@@ -188,6 +211,17 @@ class Register:
         self._pins[pin.name] = pin
         self.learned.append(pin)
         one.host.judged = Judged(Standing.PROVEN)
+
+
+def _newcomer(candidate: Candidate, problem: str) -> _Newcomer | Judged:
+    host, token = candidate.host, candidate.token
+    if problem:
+        return Judged(Standing.UNPROVEN, problem[:_MAX_REASON])
+    try:
+        claim = check_claim(candidate.proof, token, key=host.facts.key, name=host.name)
+    except (BadInput, Refused) as error:
+        return Judged(Standing.UNPROVEN, str(error)[:_MAX_REASON])
+    return _Newcomer(host, claim, token)
 
 
 def _holds(pin: Pinned, rulings: Rulings) -> bool:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from investigator.console.checker import decode
-from investigator.console.checks import Answers, Checked, check
+from investigator.console.checker import LENGTH_BYTES, decode, encode
+from investigator.console.checks import Answers, Checked, Claims, FactsFrames, Heartbeats, Work, check
 from investigator.protocol.answer import pack
 from investigator.protocol.codec import whole_floats_as_integers
-from investigator.protocol.identity import Identity
+from investigator.protocol.identity import CLAIM, Identity
 from investigator.protocol.piece import Piece
 from investigator.protocol.result import Outcome, Result
 
@@ -57,3 +58,26 @@ def test_a_piece_is_left_to_whoever_puts_it_together_with_its_outcome() -> None:
     (one,) = checked(Piece(operation=0, number=1, elements=["x"]))
     assert one.told is None
     assert msgspec.json.decode(one.content)["number"] == 1
+
+
+def test_a_claim_is_its_tokens_and_nobody_elses() -> None:
+    token, other = Identity(b"t" * 32), Identity(b"u" * 32)
+    key, stranger = (base64.b64encode(one.public_key).decode() for one in (token, other))
+    signature = base64.b64encode(token.sign(CLAIM, b"mine")).decode()
+    items = [
+        ((key, "mine"), signature),
+        ((key, "yours"), signature),
+        ((stranger, "mine"), signature),
+        (("é", "mine"), "é"),
+    ]
+    checked = check(Claims(items))
+    assert [one.code for one in checked] == ["", "bad-frame", "bad-frame", "bad-frame"]
+    assert decode(msgspec.msgpack.encode(checked)) == checked
+
+
+def test_work_arrives_as_it_was_sent() -> None:
+    work: list[Work] = [
+        Answers("a", b"k", [("x", b"y")]), FactsFrames([("x", b"y")]), Heartbeats([(b"x", b"y")]), Claims([(("k", "c"), "s")])
+    ]  # fmt: skip
+    for one in work:
+        assert msgspec.msgpack.decode(encode(one)[LENGTH_BYTES:], type=Work) == one

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from investigator.console.checks import Claims, check
 from investigator.console.inventory import Host
 from investigator.console.standing import Pinned, Policy, Register, Standing
 from investigator.errors import Refused
@@ -59,6 +61,12 @@ def token_of(proof: Proof) -> Token:
     return TOKEN
 
 
+def judge(register: Register, hosts: Iterable[Host]) -> None:
+    candidates = register.settle(hosts)
+    checked = check(Claims([one.claim for one in candidates]))
+    register.admit(zip(candidates, [one.problem for one in checked], strict=True), now_s=NOW_S)
+
+
 class Console:
     """What a console keeps between two looks at the fleet."""
 
@@ -68,7 +76,7 @@ class Console:
 
     def look(self, *hosts: Host, rulings: Rulings | None = None, policy: Policy = "token") -> list[Standing]:
         register = Register(rulings or Rulings(), self.pins.values(), self.used, policy=policy, token_of=token_of)
-        register.judge(hosts, now_s=NOW_S)
+        judge(register, hosts)
         for one in register.learned:
             self.pins[one.name] = one
             self.used.setdefault(one.token, []).append(one.agent)
@@ -123,9 +131,9 @@ def test_two_that_prove_the_same_name_to_a_console_that_knows_neither_are_a_conf
     assert console.look(first, second) == [CONFLICT, CONFLICT]
     assert console.pins == {}
     register = Register(Rulings(), [], {}, policy="token", token_of=token_of)
-    register.judge([first, second], now_s=NOW_S)
+    judge(register, [first, second])
     third = host(C, "db-1")
-    register.judge([third], now_s=NOW_S)
+    judge(register, [third])
     assert third.judged is not None
     assert third.judged.standing is CONFLICT, "a third one that comes later does not take the name either"
     assert console.look(first, second, rulings=stated(pin(A, "db-1"))) == [PROVEN, CONFLICT]
