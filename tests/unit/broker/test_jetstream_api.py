@@ -23,7 +23,7 @@ def test_an_answer_is_read_as_what_was_asked_for():
 
 def test_what_the_server_will_not_do_is_an_error_with_its_number():
     said = b'{"error":{"code":404,"err_code":10059,"description":"stream not found"}}'
-    with pytest.raises(JetStreamError, match="^stream MIG_RESULTS: stream not found$") as caught:
+    with pytest.raises(JetStreamError, match=r"^stream MIG_RESULTS: stream not found$") as caught:
         read_answer(said, "MIG_RESULTS", Counted)
     assert caught.value.number == 10059
 
