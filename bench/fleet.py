@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from figures import figure
-from fleet_cost import cpu_s, pss_bytes, tree
+from fleet_cost import cpu_s, own_and_children_s, pss_bytes, tree
 from fleet_cryptography import cryptography_s
 from fleet_deployment import Deployment, deployment, fsync_ms, make_tree, raise_open_files
 from fleet_floor import bare_floor
@@ -143,9 +143,9 @@ def measure(options: argparse.Namespace, agents: int, *, real: bool, runs: int, 
             )
         pids = stack.enter_context(fleet)
         connected_s = time.monotonic() - started
-        before = costs(made, pids)
+        before = costs(made, pids, agents, real=real)
         times, missing = asyncio.run(ask_repeatedly(made.home, tree_folder, agents, runs))
-        after = costs(made, pids)
+        after = costs(made, pids, agents, real=real)
         lines = list(told(made, pids, before, after, agents, runs, real=real, disk_ms=disk_ms))
         stages = list(report(stamps, times.published)) if stamps is not None else []
         stack.close()
@@ -162,16 +162,20 @@ def measure(options: argparse.Namespace, agents: int, *, real: bool, runs: int, 
     return found
 
 
-def costs(made: Deployment, pids: Sequence[int]) -> tuple[float, float, float]:
-    """Processor seconds so far of broker, agents and console."""
-    return cpu_s(tree(made.broker)), cpu_s(pids), time.process_time()
+def costs(made: Deployment, pids: Sequence[int], agents: int, *, real: bool) -> dict[str, float]:
+    """Processor seconds so far: of each part, or what a real agent's processes have, theirs."""
+    parts = {"broker": cpu_s(tree(made.broker)), "agent": cpu_s(pids), "console": time.process_time()}
+    if real:
+        servers, workers = own_and_children_s(pids[agents:])
+        parts |= {"of which fork server": servers, "worker": workers}
+    return parts
 
 
 def told(
     made: Deployment,
     pids: Sequence[int],
-    before: Sequence[float],
-    after: Sequence[float],
+    before: dict[str, float],
+    after: dict[str, float],
     agents: int,
     runs: int,
     *,
@@ -179,13 +183,13 @@ def told(
     disk_ms: float,
 ) -> list[str]:
     """What broker, agents and console cost; a run more than was counted was made, to warm up."""
-    broker, fleet, console = (1000 * (b - a) / (runs + 1) / agents for a, b in zip(before, after, strict=True))
+    each_ms = {part: 1000 * (after[part] - before[part]) / (runs + 1) / agents for part in before}
     each = len(pids) // agents if real else 1
     count = len(pids) // each
     some = [pids[number + place * count] for number in range(min(MEASURED, count)) for place in range(each)]
     of = min(MEASURED, count) if real else agents
     return [
-        f"  CPU per agent and run: broker {broker:.2f} ms, agent {fleet:.2f} ms, console {console:.2f} ms",
+        "  CPU per agent and run: " + ", ".join(f"{part} {took:.2f} ms" for part, took in each_ms.items()),
         f"  memory (PSS): {pss_bytes(some) / of / 1e6:.2f} MB an agent, broker {pss_bytes(tree(made.broker)) / 1e6:.0f} MB",
         f"  one fsync where the broker's store is: {disk_ms:.2f} ms",
     ]

@@ -21,12 +21,18 @@ def tree(pid: int) -> list[int]:
 
 def cpu_s(pids: Iterable[int]) -> float:
     """User and system time of these and of their children that have ended."""
-    ticks = 0
+    return sum(own_and_children_s(pids))
+
+
+def own_and_children_s(pids: Iterable[int]) -> tuple[float, float]:
+    """The same, apart."""
+    own = children = 0
     for pid in pids:
         with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-            ticks += sum(map(int, fields[11:15]))
-    return ticks / _TICKS
+            user, system, *of_children = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[11:15]
+            own += int(user) + int(system)
+            children += sum(map(int, of_children))
+    return own / _TICKS, children / _TICKS
 
 
 def pss_bytes(pids: Iterable[int]) -> int:

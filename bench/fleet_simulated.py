@@ -36,6 +36,9 @@ def simulate(numbers: range, pipe: Connection, home: Path, token: str, stages: P
     if stages is not None:
         watch(stages)
 
+    newest, *older = gc.get_threshold()
+    gc.set_threshold(newest * len(numbers), *older)  # each looks for cycles as often as on a host of its own
+
     def all_here() -> None:
         gc.collect()
         gc.freeze()  # no host has the objects of a thousand agents to look through

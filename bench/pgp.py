@@ -7,6 +7,7 @@ checks the certificate.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -20,7 +21,8 @@ from typing import TYPE_CHECKING
 from figures import figure
 from investigator.pgp import Keyring, SignatureRefused
 from investigator.pgp.certificate_file import read_certificate
-from investigator.pgp.framing import CERTIFICATE, SIGNATURE, dearmor
+from investigator.pgp.framing import CERTIFICATE, SIGNATURE, dearmor, read_numbers
+from investigator.pgp.policy import HASHES, RSA
 from investigator.pgp.signature import read_document_signature
 
 if TYPE_CHECKING:
@@ -67,14 +69,17 @@ def pgpy_verify(certificate: bytes, signature: bytes, data: bytes) -> Callable[[
 
 
 def arithmetic(certificate: bytes, signature: bytes, data: bytes) -> Callable[[], object]:
-    """What no policy can save: hashing, and the curve or the modulus."""
+    """What no policy can save: the curve or the modulus."""
     signers = read_certificate(certificate).signers
     parsed = read_document_signature(signature)
     (key,) = [
         signer.key for signer in signers.values() if parsed.issuers() <= {signer.key.fingerprint, signer.key.key_id}
     ]
-    message = data + parsed.head
-    return lambda: key.numbers.verify(message, parsed.numbers, parsed.hash_algorithm)
+    made = data + parsed.head + b"\x04\xff" + len(parsed.head).to_bytes(4, "big")
+    digest = hashlib.new(HASHES[parsed.hash_algorithm].name, made).digest()
+    numbers = read_numbers(parsed.numbers, 1 if key.algorithm == RSA else 2)
+    assert key.numbers.verify(digest, numbers, parsed.hash_algorithm)
+    return lambda: key.numbers.verify(digest, numbers, parsed.hash_algorithm)
 
 
 def gpgv_verify(folder: Path, certificate: bytes, signature: bytes, data: bytes) -> Callable[[], object]:

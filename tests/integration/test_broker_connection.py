@@ -11,7 +11,7 @@ import pytest
 from investigator.broker.connection import State, connect
 from investigator.broker.credentials import Credentials
 from investigator.broker.link import MAX_UNPARSED_BYTES, Link
-from investigator.broker.problems import MessageTooLargeError, StreamFullError
+from investigator.broker.problems import MessageTooLargeError, StreamFullError, UnansweredError
 from investigator.broker.scopes import MAX_AGENT_MESSAGE_BYTES, Scope
 from investigator.errors import BrokerError
 from investigator.protocol.subjects import ACTIONS, RESULTS
@@ -83,6 +83,20 @@ async def test_a_broker_that_talks_rubbish_or_hangs_up_is_one_clear_error(said):
     async with listener:
         with pytest.raises(BrokerError, match=r"^broker nats://[0-9.:]+: .+"):
             await connect(url, ANYONE, name="console", give_up_after_s=0.1)
+
+
+async def test_one_that_hangs_up_without_a_word_is_there_and_tried_for_longer():
+    calls = 0
+
+    async def hang_up(_reader, _writer):
+        nonlocal calls
+        calls += 1
+
+    listener, url = await fake_server(hang_up)
+    async with listener:
+        with pytest.raises(UnansweredError, match="it hung up before it said anything"):
+            await connect(url, ANYONE, name="console", give_up_after_s=1)
+    assert calls > 1, "it may be busy"
 
 
 async def test_a_broker_cannot_fill_our_memory_with_one_message():

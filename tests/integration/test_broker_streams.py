@@ -150,6 +150,17 @@ async def test_overlapping_filters_bring_a_message_once(running):
         assert len(items) == len({item.sequence for item in items}) == 1100
 
 
+async def test_pages_that_are_smaller_than_a_message_bring_one_each(running):
+    async with running() as broker:
+        agent, investigator = await broker.agent(), await broker.investigator()
+        for number in range(3):
+            await investigator.publish_acked(f"mig.action.all.x{number}", bytes(100_000), message_id=str(number))
+        items = [
+            item async for item in agent.batch_get(ACTIONS, subjects=["mig.action.all.*"], after_seq=0, page_bytes=1000)
+        ]
+        assert [(item.sequence, len(item.data)) for item in items] == [(1, 100_000), (2, 100_000), (3, 100_000)]
+
+
 @pytest.mark.parametrize("sizes", [[10] * (2 * batch.PAGE_MESSAGES + 1), [300_000] * 18, []])
 async def test_a_stream_of_many_pages_is_read_whole(running, sizes):
     async with running() as broker:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from investigator.agent import service
 from investigator.broker.connection import Broker, Stored
 from investigator.protocol.subjects import ACTIONS
 from living import living, until
@@ -89,6 +90,26 @@ async def test_what_was_heard_live_and_is_fetched_again_runs_once(running):
             await publish(await broker.investigator(), 2)
             await until(lambda: one.runs == 2, "the second ran")
             assert [refusal for refusal in await answers(await broker.investigator()) if b"replayed" in refusal] == []
+
+
+async def test_of_what_was_heard_live_nothing_is_held_while_the_rest_is_fetched(running, monkeypatch):
+    """Actions wait until what cancels them was read; a week's worth that was heard must not lie in memory for that."""
+    async with running() as broker:
+        investigator = await broker.investigator()
+        async with living(broker) as one:
+            for number in range(20):
+                await publish(investigator, number)
+            await until(lambda: one.runs == 20, "heard live")
+            monkeypatch.setattr(service, "HELD_BYTES", 1)  # what goes beyond it is asked for a second time
+            asked, missed = [], one.agent._missed
+
+            def counted(link: Any, after: int) -> AsyncIterator[Stored]:
+                asked.append(after)
+                return missed(link, after)
+
+            monkeypatch.setattr(one.agent, "_missed", counted)
+            await one.agent._hear_missed(one.link, 0)
+            assert asked == [0]
 
 
 async def test_a_stream_with_as_many_messages_as_the_lost_one_hides_nothing(running):

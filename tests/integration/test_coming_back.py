@@ -115,7 +115,7 @@ async def test_agents_make_way_for_a_broker_that_is_busy_and_wait_less_for_one_t
 
     async def open_soon(link, *words, timeout_s, **more):
         patience_s.append(timeout_s)
-        return await open_link(link, *words, timeout_s=0.02, **more)
+        return await open_link(link, *words, timeout_s=0.02 if is_there else timeout_s, **more)
 
     open_link = Link.open
     monkeypatch.setattr(backoff._random, "uniform", drawn)

@@ -142,11 +142,9 @@ def test_an_agent_that_is_revoked_is_gone_within_seconds_and_back_once_it_is_app
     broker = fleet.broker()
     bad, good = fleet.agents("bad", "good")
     assert fleet.ask(*MODULE).states == {"bad": "found", "good": "found"}
-    asked = time.monotonic()
     done = fleet.call("enrol", "revoke", "bad", "--reason", "it floods")
     assert (done.returncode, done.stdout.decode()) == (0, f"{agent_id(bad)} is shut out\n")
-    bad.until("revoked", within_s=5)
-    assert time.monotonic() - asked < 5
+    bad.until("revoked", within_s=SOON_S)  # by the connection that ends, long before its credential does
     bad.until("denied: it floods")
     assert standings(fleet) == {agent_id(good): "proven"}, "what the streams held of it is purged"
     assert fleet.ask(*MODULE).states == {"good": "found"}
@@ -341,8 +339,11 @@ async def test_who_mints_with_the_brokers_keys_and_has_no_token_is_no_host_and_t
             agent_id(real): "proven",
             rogue.identity.id: "conflict" if name == "db-1" else "unproven",
         }
-        answer = await asyncio.to_thread(fleet.ask, "--target", "all", "--wait", "--expire", "12s", *MODULE)
-        assert rogue.answered.is_set()
+        real.signal(signal.SIGSTOP)  # so that the rogue is the first to answer
+        asked = asyncio.create_task(asyncio.to_thread(fleet.ask, "--target", "all", "--wait", *MODULE))
+        await rogue.answered.wait()
+        real.signal(signal.SIGCONT)
+        answer = await asked
         assert answer.states == {"db-1": "found"}
         assert answer.outcomes["db-1"]["agent"]["id"] == agent_id(real)
         assert f"an answer in the name of {name} ({rogue.identity.id}) was dropped" in answer.errors

@@ -204,6 +204,7 @@ BAD = [
 ]
 
 
+@pytest.mark.timeout(300)  # some forty processes
 def test_bad_input_is_one_clear_line_and_changes_nothing(team: Team) -> None:
     team.write()
     (team.folder / "bob.asc").write_bytes(team.gpg.public(team.bobs, "--armor"))

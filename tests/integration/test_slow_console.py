@@ -36,7 +36,7 @@ ACTION = Action(
     target="all",
     condition=[],
     validfrom=NOW - timedelta(seconds=60),
-    expireafter=NOW + timedelta(seconds=600),
+    expireafter=NOW + timedelta(days=1),
     operations=(Operation(module="file"),),
     sealto=SEALTO,
 )
@@ -157,8 +157,9 @@ async def test_processes_check_as_it_is_checked_here_and_one_that_is_killed_cost
         for start in range(0, len(work.items), AT_ONCE):
             expected += await here.check(Answers(ACTION_ID, PRIVATE, work.items[start : start + AT_ONCE]))
         assert await checkers.check(work) == expected
-        for process in checkers._started:
-            process.kill()
+        for process in checkers._processes:
+            assert process._process is not None
+            process._process.kill()
         assert await checkers.check(work) == expected
     assert sum(not one.problem for one in expected) == len(good) * (AT_ONCE // len(good) + 1)
 

@@ -109,6 +109,7 @@ class AlertBox:
             return_exceptions=True,
         )
         problem: BaseException | None = None
+        settled = []
         for letter, answer in zip(letters, answers, strict=True):
             if isinstance(answer, StreamFullError):
                 self._full_until_s[letter.subject] = now_s + FULL_RETRY_S
@@ -118,7 +119,8 @@ class AlertBox:
             else:
                 if isinstance(answer, BaseException):
                     _log.error("an alert cannot be told: %s", answer)
-                self._outbox.remove(letter)
+                settled.append(letter)
+        self._outbox.remove(*settled)
         if problem is not None:
             raise problem
         return bool(letters)

@@ -56,6 +56,7 @@ class Delivery:
         """Publish a few at a time; returns what kept one of them here, raises what would keep the others too."""
         ends = await asyncio.gather(*(self._publish_one(broker, letter) for letter in letters), return_exceptions=True)
         problem: BaseException | None = None
+        delivered = [letter for letter, end in zip(letters, ends, strict=True) if end is None]
         for letter, end in zip(letters, ends, strict=True):
             if isinstance(end, MessageTooLargeError):
                 self._answers.undeliverable(letter, end)
@@ -63,10 +64,10 @@ class Delivery:
                 self._counts.undelivered += 1
                 if problem is None or not isinstance(end, NotPermittedError):
                     problem = end
-            else:
-                self._outbox.remove(letter)
-                self._acknowledged.discard(letter.id)
-                self._tell(letter)
+        self._outbox.remove(*delivered)
+        for letter in delivered:
+            self._acknowledged.discard(letter.id)
+            self._tell(letter)
         if problem is not None and not isinstance(problem, NotPermittedError):
             raise problem
         return problem

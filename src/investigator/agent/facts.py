@@ -5,16 +5,24 @@ from __future__ import annotations
 import os
 import platform
 import socket
+import struct
+import sys
 import threading
+from collections.abc import Iterator
 from typing import Any, Final
 
-import psutil
-
 from investigator import __version__
+from investigator.modules.netstat.netlink import ROUTE, Netlink, attributes
+from investigator.modules.netstat.rows import Unreadable
 
 _OS: Final = {"Linux": "linux", "Darwin": "darwin", "Windows": "windows"}
 _ARCH: Final = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64", "i386": "386", "i686": "386"}
 NAME_LOOKUP_S: Final = 2.0
+_LINUX: Final = sys.platform == "linux"
+_GET_ADDRESSES: Final = 22
+_OF_INTERFACE: Final = struct.Struct("=BBBBi")
+_ADDRESS, _LOCAL = 1, 2
+"""RTM_GETADDR, ifaddrmsg, IFA_ADDRESS and IFA_LOCAL: rtnetlink(7)."""
 
 
 def host_name() -> str:
@@ -61,17 +69,34 @@ def gather_row(*, agent: str, name: str, tags: dict[str, str], started: str) -> 
 
 
 def addresses() -> list[str]:
-    """Addresses of the interfaces that are up, without loopback, as `172.21.0.3/20`, sorted."""
-    found = set()
+    """Addresses of the interfaces, without loopback, as `172.21.0.3/20`, sorted."""
+    found = _told_by_the_kernel() if _LINUX else _told_by_psutil()
+    return sorted(
+        {address + prefix for address, prefix in found if not (address.startswith("127.") or address == "::1")}
+    )
+
+
+def _told_by_the_kernel() -> Iterator[tuple[str, str]]:
+    """By netlink; psutil, which says the same, would be 0.9 MB on every host."""
+    try:
+        with Netlink(ROUTE) as kernel:
+            for data, start, end in kernel.dump(_GET_ADDRESSES, _OF_INTERFACE.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
+                family, prefix, *_ = _OF_INTERFACE.unpack_from(data, start)
+                told = attributes(data, start + _OF_INTERFACE.size, end)
+                address = told.get(_LOCAL) or told.get(_ADDRESS)  # of a tunnel the latter is the other end
+                if address and family in (socket.AF_INET, socket.AF_INET6):
+                    yield socket.inet_ntop(family, address), f"/{prefix}"
+    except Unreadable:
+        return
+
+
+def _told_by_psutil() -> Iterator[tuple[str, str]]:
+    import psutil
+
     for items in psutil.net_if_addrs().values():
         for item in items:
-            if item.family not in (socket.AF_INET, socket.AF_INET6):
-                continue
-            address = item.address.partition("%")[0]
-            if address.startswith("127.") or address == "::1":
-                continue
-            found.add(address + _prefix(item.netmask))
-    return sorted(found)
+            if item.family in (socket.AF_INET, socket.AF_INET6):
+                yield item.address.partition("%")[0], _prefix(item.netmask)
 
 
 def _prefix(netmask: str | None) -> str:
@@ -102,6 +127,14 @@ def _ident(system: str) -> str:
 
 def _init() -> str:
     """What the first process is."""
+    if _LINUX:
+        try:
+            with open("/proc/1/comm") as file:
+                return file.read().strip()
+        except OSError:
+            return ""
+    import psutil
+
     try:
         return psutil.Process(1).name()
     except psutil.Error:

@@ -144,7 +144,7 @@ class Keeper:
             return failed("crashed", f"module {self.module} ended while it was asked: {error}")
         finally:
             del self._asked[number]
-        return judge(None, Heard(size=len(body), body=body), limits=limits, took_s=0.0, stderr="")
+        return judge(None, Heard(size=len(body), body=body), limits=limits, took_s=0.0)
 
     async def _live(self) -> None:
         """One process of the module, from its start to its end.

@@ -128,13 +128,14 @@ class Outbox:
         with database_errors(_WHAT):
             self._database.execute(f"DELETE FROM {self._table}")  # noqa: S608 - the table is ours
 
-    def remove(self, letter: Letter) -> None:
-        """The stream has it.
+    def remove(self, *letters: Letter) -> None:
+        """The stream has these few.
 
         Raises:
-            NotStored: this could not be written.
+            NotStored: this could not be written; those on the disk are all there still.
         """
-        if self._held.pop(letter.id, None) is not None:
-            return
-        with database_errors(_WHAT):
-            self._database.execute(f"DELETE FROM {self._table} WHERE id = ?", (letter.id,))  # noqa: S608 - likewise
+        stored = [letter.id for letter in letters if self._held.pop(letter.id, None) is None]
+        if stored:  # one statement, so that the disk is waited for once
+            these = ", ".join("?" * len(stored))
+            with database_errors(_WHAT):
+                self._database.execute(f"DELETE FROM {self._table} WHERE id IN ({these})", stored)  # noqa: S608 - likewise

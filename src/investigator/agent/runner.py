@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import secrets
@@ -50,12 +51,12 @@ class Held:
     connection: socket.socket
     ended: asyncio.Future[Record]
     limits: Limits
-    stderr: Callable[[], str]
+    last_words: Callable[[], str]
 
     def how(self) -> Ran:
         """How it ended, once `ended` is done."""
         end = None if self.ended.exception() is not None else self.ended.result()
-        return judge(end, Heard(), limits=self.limits, took_s=0.0, stderr=self.stderr())
+        return judge(end, Heard(), limits=self.limits, took_s=0.0, last_words=self.last_words)
 
 
 class Runner:
@@ -224,7 +225,7 @@ class Runner:
                     connection=ours,
                     ended=ended,
                     limits=limits,
-                    stderr=lambda: "" if self._private else _read_back(stderr),
+                    last_words=functools.partial(self._last_words, stderr),
                 )
             finally:
                 if not ended.done():
@@ -273,11 +274,15 @@ class Runner:
             largest = largest_answer(limits)
             end, heard = await self._converse(server, operation, ours, frame, until_s, largest=largest, take=take)
             took_s = time.monotonic() - started_s
-            last_words = "" if self._private else _read_back(stderr)
-            return judge(end, heard, limits=limits, took_s=took_s, stderr=last_words)
+            last_words = functools.partial(self._last_words, stderr)
+            return judge(end, heard, limits=limits, took_s=took_s, last_words=last_words)
         finally:
             ours.close()
             os.close(stderr)
+
+    def _last_words(self, stderr: int) -> str:
+        """What the worker wrote to its standard error, unless it is to be masked."""
+        return "" if self._private else _read_back(stderr)
 
     async def _begin(
         self, connection: socket.socket, stderr: int, until_s: float, limits: Limits
@@ -329,13 +334,13 @@ class Runner:
                 both, timeout=until_s + _CONFIRM_S - time.monotonic(), return_when=asyncio.FIRST_COMPLETED
             )
             if talk.done():
-                await asyncio.wait({ended}, timeout=_FAREWELL_S)
+                await _wait(ended, _FAREWELL_S)
                 if not ended.done():
                     server.end(operation)  # it has said all that will be heard, and stays
-            await asyncio.wait({ended}, timeout=until_s + _CONFIRM_S - time.monotonic())
+            await _wait(ended, until_s + _CONFIRM_S - time.monotonic())
             if not ended.done():
                 await server.kill()
-            await asyncio.wait({talk}, timeout=_FAREWELL_S)
+            await _wait(talk, _FAREWELL_S)
             end = None if ended.exception() is not None else ended.result()
             return end, talk.result() if talk.done() else Heard()
         finally:
@@ -386,6 +391,12 @@ async def _receive(connection: socket.socket, size: int) -> bytes:
             break
         data += piece
     return bytes(data)
+
+
+async def _wait(future: asyncio.Future[Any], patience_s: float) -> None:
+    """Until it is done; if it is already, at once, where asyncio's own goes round its loop twice."""
+    if not future.done():
+        await asyncio.wait({future}, timeout=patience_s)
 
 
 async def _outlast(future: asyncio.Future[Any], patience_s: float) -> None:

@@ -39,6 +39,8 @@ GOODBYE_S: Final = 2.0
 WITNESSED_WITHIN_S: Final = 5.0
 """How soon a heartbeat tells of new lines in the audit."""
 HELD_BYTES: Final = 8 << 20
+PAGE_BYTES: Final = 512 << 10
+"""Of what is fetched at a time: a host has no megabytes to spare for what it mostly has heard already."""
 MAX_TOLD: Final = 100
 TRUST_LOOK_S: Final = 15.0
 """How often keyring and ACL are looked at while no action comes, which always looks: so that trouble is seen before."""
@@ -306,7 +308,7 @@ class Agent:
             newest = max(newest, stored.sequence)
             if claimed_kind(stored.data) != kinds.ACTION:
                 self._hear(stored, live=False)
-            elif held_bytes < HELD_BYTES:
+            elif held_bytes < HELD_BYTES and not self.actions.knows(stored.subject, stored.data):
                 held.append(stored)
                 held_bytes += len(stored.data)
         for stored in held:
@@ -319,7 +321,7 @@ class Agent:
         return newest or after
 
     def _missed(self, broker: Broker, after: int) -> AsyncIterator[Stored]:
-        return broker.batch_get(ACTIONS, subjects=self._subjects(), after_seq=after)
+        return broker.batch_get(ACTIONS, subjects=self._subjects(), after_seq=after, page_bytes=PAGE_BYTES)
 
     async def _deliver(self, broker: Broker) -> None:
         """Publish what the outbox holds until each letter is acknowledged; an agent that was ended lives until then."""

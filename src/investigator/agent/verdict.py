@@ -15,6 +15,8 @@ from investigator.agent.channel import Kind, Record, UnreadAnswer
 from investigator.protocol.result import MAX_PIECE_BYTES, Result
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from investigator.agent.limits import Limits
 
 STDERR_TAIL_CHARACTERS: Final = 2048
@@ -79,12 +81,15 @@ def is_piece(body: bytes) -> bool:
     return True
 
 
-def judge(end: Record | None, heard: Heard, *, limits: Limits, took_s: float, stderr: str) -> Ran:
-    """What became of it. `end` is None when the fork server went first; `stderr` is what the worker wrote there.
+def judge(
+    end: Record | None, heard: Heard, *, limits: Limits, took_s: float, last_words: Callable[[], str] = str
+) -> Ran:
+    """What became of it. `end` is None when the fork server went first.
 
-    A complete answer counts, whatever happened to the worker afterwards.
+    A complete answer counts, whatever happened to the worker afterwards. Without one `last_words` is asked what it wrote
+    to its standard error.
     """
-    ran = _answered(heard) or _unanswered(end, heard, limits, took_s, stderr)
+    ran = _answered(heard) or _unanswered(end, heard, limits, took_s, last_words)
     if end is not None and end.left:
         note = f"{end.left:,} of its processes could not be ended yet"
         ran.result.errors = [*(ran.result.errors or []), note]
@@ -118,7 +123,7 @@ def _check_utf8(body: bytes) -> None:
     decoder.decode(b"", final=True)
 
 
-def _unanswered(end: Record | None, heard: Heard, limits: Limits, took_s: float, stderr: str) -> Ran:
+def _unanswered(end: Record | None, heard: Heard, limits: Limits, took_s: float, last_words: Callable[[], str]) -> Ran:
     if end is None:
         return failed("crashed", "the workers' server process ended, and all operations with it")
     match end.kind:
@@ -128,14 +133,14 @@ def _unanswered(end: Record | None, heard: Heard, limits: Limits, took_s: float,
             return timed_out(f"killed at its deadline, {took_s:.3g} s after its start{limit}{used}")
         case Kind.MEMORY:
             text = f"out of memory, all its processes together: {end.number:,} bytes used; the limit is"
-            return failed("memory", f"{text} {limits.memory_bytes:,}", *_tail(stderr))
+            return failed("memory", f"{text} {limits.memory_bytes:,}", *_tail(last_words()))
         case Kind.PROCESSES:
             return failed("processes", f"killed for its {end.number:,} processes; the limit is {limits.processes:,}")
         case Kind.NOT_STARTED:
             return failed("crashed", f"no worker could be started: {os.strerror(end.status)}")
         case _:
             code, text = _unexplained(end, heard, limits)
-            return failed(code, text, *_tail(stderr))
+            return failed(code, text, *_tail(last_words()))
 
 
 def _unexplained(end: Record, heard: Heard, limits: Limits) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from investigator.errors import BrokerError
 
 PAGE_MESSAGES: Final = 1000
 PAGE_BYTES: Final = 4 << 20
+"""A page is in memory at once, and each message takes some 3 KB beside its bytes there."""
 
 Ask = Callable[[str, bytes], Awaitable[list[Msg]]]
 """Send a request to a subject, and return its replies up to the server's last word on it."""
@@ -44,7 +45,7 @@ class _MadeAnewError(Exception):
 
 
 async def last_per_subject(
-    ask: Ask, stream: str, subjects: Sequence[str], after_sequence: int
+    ask: Ask, stream: str, subjects: Sequence[str], after_sequence: int, *, page_bytes: int = PAGE_BYTES
 ) -> AsyncIterator[Stored]:
     """The last message of each subject that any of the filters matches, stored after that sequence.
 
@@ -55,28 +56,32 @@ async def last_per_subject(
     """
     query = {"multi_last": list(subjects)}
     try:
-        async for item in _pages(ask, stream, query, after_sequence):
+        async for item in _pages(ask, stream, query, after_sequence, page_bytes):
             after_sequence = item.sequence
             yield item
     except _MadeAnewError:
-        async for item in last_per_subject(ask, stream, subjects, 0):
+        async for item in last_per_subject(ask, stream, subjects, 0, page_bytes=page_bytes):
             yield item
     except _TooManySubjectsError:
         seen: set[int] = set()
         for subject in subjects:
-            async for item in every_message(ask, stream, subject, after_sequence):
+            async for item in every_message(ask, stream, subject, after_sequence, page_bytes=page_bytes):
                 if item.sequence not in seen:
                     seen.add(item.sequence)
                     yield item
 
 
-def every_message(ask: Ask, stream: str, subject: str, after_sequence: int) -> AsyncIterator[Stored]:
+def every_message(
+    ask: Ask, stream: str, subject: str, after_sequence: int, *, page_bytes: int = PAGE_BYTES
+) -> AsyncIterator[Stored]:
     """Every message that the filter matches, stored after that sequence, in order."""
-    return _pages(ask, stream, {"next_by_subj": subject}, after_sequence)
+    return _pages(ask, stream, {"next_by_subj": subject}, after_sequence, page_bytes)
 
 
-async def _pages(ask: Ask, stream: str, query: dict[str, Any], after_sequence: int) -> AsyncIterator[Stored]:
-    limits = {"batch": PAGE_MESSAGES, "max_bytes": PAGE_BYTES}
+async def _pages(
+    ask: Ask, stream: str, query: dict[str, Any], after_sequence: int, page_bytes: int
+) -> AsyncIterator[Stored]:
+    limits = {"batch": PAGE_MESSAGES, "max_bytes": page_bytes}
     while True:
         request = orjson.dumps(query | limits | {"seq": after_sequence + 1})
         *messages, end = await ask(f"$JS.API.DIRECT.GET.{stream}", request)

@@ -62,8 +62,9 @@ async def connect(
         tls: whom to trust as a broker, and what to show to one that asks; for `tls://`.
         inbox: the subject under which answers come, `_INBOX.<token>`; None: `_INBOX.<the user's name>`.
         on_state: told when the connection comes and goes, in order.
-        give_up_after_s: how long to try for the first connection; None: for ever, whatever happens; infinity: for ever
-            while no server can be reached. Later ones are tried for ever.
+        give_up_after_s: how long to try for the first connection, and three times as long where a server is there and does
+            not answer; None: for ever, whatever happens; infinity: for ever while no server can be reached. Later ones
+            are tried for ever.
         ping_interval_s: a broker that is gone without a word is noticed within two of these.
         max_message_bytes: what these credentials may send at most, headers included, where that is less than the server
             takes: it does not tell, and ends the connection of who sends more.
@@ -223,17 +224,22 @@ class Broker:
             raise NotPermittedError(f"not allowed to subscribe to {subject!r}")
         return subscription
 
-    def batch_get(self, stream: str, *, subjects: Sequence[str], after_seq: int = 0) -> AsyncIterator[Stored]:
+    def batch_get(
+        self, stream: str, *, subjects: Sequence[str], after_seq: int = 0, page_bytes: int = batch.PAGE_BYTES
+    ) -> AsyncIterator[Stored]:
         """The last message of each subject that one of the filters matches, stored after a sequence.
 
         In the order of sequences; but where more than 1,024 subjects match, filter by filter, so take the largest
-        sequence for the next `after_seq` only when the iteration is over.
+        sequence for the next `after_seq` only when the iteration is over. What it asks for at a time, and so holds, is
+        `page_bytes` and a message more.
 
         Raises:
             BrokerError: while iterating; NotPermittedError, if this user may not.
         """
         return request_reply.read(
-            self._supervisor, stream, lambda ask: batch.last_per_subject(ask, stream, subjects, after_seq)
+            self._supervisor,
+            stream,
+            lambda ask: batch.last_per_subject(ask, stream, subjects, after_seq, page_bytes=page_bytes),
         )
 
     def read_stream(self, stream: str, subject_filter: str, *, after_seq: int = 0) -> AsyncIterator[Stored]:

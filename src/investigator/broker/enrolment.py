@@ -58,6 +58,9 @@ MAX_USERS: Final = 8
 MAX_SUCCESSORS: Final = 16
 MAX_TOKENS_HELD: Final = 10_000
 MAX_NOTICED: Final = 10_000
+MAX_NOTICES: Final = 10
+"""Of each agent."""
+NOTICES_LAST_S: Final = 30 * 86_400
 _log = logging.getLogger(__name__)
 
 
@@ -140,8 +143,8 @@ class Decisions:
         self._statements = Bucket(NEW_STATEMENTS_PER_MINUTE / 60, 30)
         self._tokens: dict[str, Token | str] = {}
         self._said: dict[str, str] = {}
-        self.notices: dict[str, list[str]] = {}
-        """By agent: what an investigator should look at, while this runs."""
+        self.notices = book.notices(since_s=now_s() - NOTICES_LAST_S)
+        """By agent: what an investigator should look at, until one approves it again, or for a month."""
         self._rulings = Rulings()
         self._judge_all()
 
@@ -199,7 +202,7 @@ class Decisions:
         """
         self._look()
         stated = self._stated(raw)
-        self._book.keep_statement(raw)
+        is_new = self._book.keep_statement(raw)
         self._rulings.add(stated)
         by = ", ".join(stated.signers)
         match stated.statement:
@@ -214,6 +217,8 @@ class Decisions:
                     f"{agent} is shut out" if self._rulings.unenrolled(agent) else f"{agent}: a later statement holds"
                 )
             case Pin() as pin:
+                if is_new:
+                    self._forget_notices(pin.agent)
                 self._apply(pin.agent, by)
                 if pin.replaces:
                     self._apply(pin.replaces, by)
@@ -225,11 +230,21 @@ class Decisions:
         if agent not in self.notices and len(self.notices) >= MAX_NOTICED:
             return
         told = self.notices.setdefault(agent, [])
-        if notice not in told and len(told) < 10:
-            told.append(notice)
+        if notice in told or len(told) >= MAX_NOTICES:
+            return
+        told.append(notice)
+        name = "?"
+        try:
+            self._book.add_notice(agent, notice, now_s=self._now_s())
             entry = self._book.find(agent)
-            name = printable(entry.name) if entry else "?"
-            _log.warning("enrolment: %s (%s) %s", name, agent, notice, extra=about("noticed", agent=agent))
+            name = printable(entry.name) if entry else name
+        except DeploymentError as error:
+            _log.error("enrolment: %s", error)
+        _log.warning("enrolment: %s (%s) %s", name, agent, notice, extra=about("noticed", agent=agent))
+
+    def _forget_notices(self, agent: str) -> None:
+        self.notices.pop(agent, None)
+        self._book.forget_notices(agent)
 
     def _look(self) -> None:
         if self._trust.look():

@@ -28,6 +28,9 @@ CREATE TABLE IF NOT EXISTS users (
     user TEXT PRIMARY KEY, agent TEXT NOT NULL, expires_s REAL NOT NULL, shut_out INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS statements (mark TEXT PRIMARY KEY, envelope BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS notices (
+    agent TEXT NOT NULL, notice TEXT NOT NULL, since_s REAL NOT NULL, PRIMARY KEY (agent, notice)
+) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS agents_by_state ON agents (state, last_s);
 CREATE INDEX IF NOT EXISTS agents_by_token ON agents (token);
 CREATE INDEX IF NOT EXISTS agents_by_name ON agents (name);
@@ -165,12 +168,30 @@ class Book:
         """The envelopes of what investigators signed, as they came."""
         return [bytes(row[0]) for row in self._run("SELECT envelope FROM statements")]
 
-    def keep_statement(self, envelope: bytes) -> None:
-        """Keep one more, up to 50,000."""
+    def keep_statement(self, envelope: bytes) -> bool:
+        """Keep one more, up to 50,000; whether it was not kept before."""
         ((number,),) = self._run("SELECT count(*) FROM statements")
-        if number < MAX_STATEMENTS:
-            mark = hashlib.sha256(envelope).hexdigest()
-            self._run("INSERT OR IGNORE INTO statements VALUES (?, ?)", mark, envelope)
+        mark = hashlib.sha256(envelope).hexdigest()
+        if number >= MAX_STATEMENTS or self._run("SELECT 1 FROM statements WHERE mark = ?", mark):
+            return False
+        self._run("INSERT INTO statements VALUES (?, ?)", mark, envelope)
+        return True
+
+    def add_notice(self, agent: str, notice: str, *, now_s: float) -> None:
+        """Keep what is to be looked at."""
+        self._run("INSERT OR IGNORE INTO notices VALUES (?, ?, ?)", agent, notice, now_s)
+
+    def notices(self, *, since_s: float) -> dict[str, list[str]]:
+        """By agent, what was noticed since then, the oldest first; what is older is forgotten."""
+        self._run("DELETE FROM notices WHERE since_s < ?", since_s)
+        found: dict[str, list[str]] = {}
+        for agent, notice in self._run("SELECT agent, notice FROM notices ORDER BY since_s, notice"):
+            found.setdefault(agent, []).append(notice)
+        return found
+
+    def forget_notices(self, agent: str) -> None:
+        """Somebody has looked."""
+        self._run("DELETE FROM notices WHERE agent = ?", agent)
 
     def count_bytes(self, heard: Mapping[str, int]) -> None:
         """Add what was heard of agents; those that are not known are passed over."""

@@ -13,6 +13,7 @@ import logging
 import re
 import secrets
 from contextlib import suppress
+from string import whitespace
 from typing import TYPE_CHECKING, Any, Final
 
 import nats.errors
@@ -328,6 +329,12 @@ class Link(Client):
             await self._heard_error(error)
         else:
             self._lose(error)
+
+    @staticmethod
+    def _parse_header_lines(raw: bytes) -> dict[str, str]:
+        """As nats-py's, which looks at each character of a name, six names a message: a quarter of reading a stream."""
+        lines = [line.partition(":") for line in raw.decode("utf-8", "replace").split("\r\n")]
+        return {name.strip(whitespace): value.strip(whitespace) for name, colon, value in lines if colon}
 
     async def _process_op_err(self, e: Exception) -> None:
         self._lose(e)

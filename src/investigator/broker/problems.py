@@ -121,6 +121,8 @@ def _as_said(doing: str, said: str) -> BrokerError:
             f"{doing}: it does not know these credentials",
             hint="Are they of the deployment that this broker serves, and not revoked since?",
         )
+    if "empty response" in lower:  # it hung up while we shook hands: it waits only so long for that
+        return UnansweredError(f"{doing}: it hung up before it said anything")
     denied = DENIED.search(lower)
     if denied:
         verb = "publish" if denied[1] == "publish" else "subscribe"

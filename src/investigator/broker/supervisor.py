@@ -24,6 +24,8 @@ _CANCEL_AGAIN_AFTER_S: Final = 0.2
 _STABLE_AFTER_S: Final = 10.0
 _LEAST_ATTEMPT_S: Final = 0.5
 """For one attempt, where the time to give up is near."""
+_LONGER_FOR_BUSY: Final = 3
+"""How much longer than for one that is not there a server is tried that is there, and does not answer."""
 _UNSENT_WITHIN_S: Final = 2.0
 _log = logging.getLogger(__name__)
 
@@ -147,7 +149,8 @@ class Supervisor:
     async def _new_link(self, give_up_after_s: float | None) -> Link:
         """Try one server after the other, until one lets us in."""
         loop = asyncio.get_running_loop()
-        ends = math.inf if give_up_after_s is None else loop.time() + give_up_after_s
+        began, give_up_s = loop.time(), math.inf if give_up_after_s is None else give_up_after_s
+        ends = began + give_up_s
         while True:
             credentials = self._credentials
             timeout_s = min(self._backoff.patience_s(), max(_LEAST_ATTEMPT_S, ends - loop.time()))
@@ -156,7 +159,9 @@ class Supervisor:
             except BrokerError as error:
                 if credentials is not self._credentials:
                     continue  # `become` came meanwhile
-                self._backoff.failed(unanswered=isinstance(error, UnansweredError))
+                is_busy = isinstance(error, UnansweredError)
+                ends = began + give_up_s * (_LONGER_FOR_BUSY if is_busy else 1)
+                self._backoff.failed(unanswered=is_busy)
                 pause_s = self._backoff.pause_s()
                 is_refused = isinstance(error, NotPermittedError)
                 if give_up_after_s is not None and (is_refused or loop.time() + pause_s >= ends):

@@ -66,6 +66,7 @@ async def _forget(home: Path, names: list[str], *, force: bool) -> None:
 
 
 async def _list(home: Path, target: str | None, output: Output) -> None:
+    import gc
     import sys
     import time
 
@@ -76,6 +77,7 @@ async def _list(home: Path, target: str | None, output: Output) -> None:
     def warn(line: str) -> None:
         print(f"investigator: {line}", file=sys.stderr)
 
+    gc.disable()  # the process ends with the list, and its rows are no garbage
     async with Investigator(home, on_warning=warn) as console:
         rows = [agent.row for agent in await console.agents(target)]
     for line in broken_trust(rows):

@@ -152,10 +152,10 @@ def _version(asked: bool) -> None:
 
 
 def _no_command(name: str) -> BadInput:
-    import difflib
+    from investigator.nearest import nearest
 
-    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    near = nearest(name, COMMANDS)
     return BadInput(
-        f"there is no command {name[:60]!r}" + (f"; did you mean '{near[0]}'?" if near else ""),
+        f"there is no command {name[:60]!r}" + (f"; did you mean '{near}'?" if near else ""),
         hint="`investigator --help` lists them.",
     )

@@ -6,7 +6,6 @@ by each operation's module, and is signed anew. An envelope is taken as it is, s
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import msgspec
 from investigator.console.operations import in_our_case, read_operation
 from investigator.console.signed_file import STANDARD_INPUT, looks_signable, put_together, signatures_beside
 from investigator.errors import BadInput
+from investigator.nearest import nearest
 from investigator.protocol.action import MAX_OPERATIONS, Operation, parse_action
 from investigator.protocol.codec import convert, strict_loads
 from investigator.protocol.envelope import Envelope, decode_envelope
@@ -147,8 +147,8 @@ def _set(time: datetime | None) -> datetime | None:
 
 
 def _refuse_key(key: str, known: Collection[str], *, what: str) -> NoReturn:
-    near = difflib.get_close_matches(key.lower(), sorted(known), n=1)
+    near = nearest(key.lower(), sorted(known))
     raise BadInput(
-        f"{what}: an action has no key {key[:60]!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
+        f"{what}: an action has no key {key[:60]!r}" + (f"; did you mean {near!r}?" if near else ""),
         hint="An action file holds name, target and operations.",
     )

@@ -10,20 +10,28 @@ import asyncio
 import contextlib
 import os
 import sys
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import investigator
 from investigator.console.checker import LENGTH_BYTES, decode, encode
 from investigator.console.checks import Checked, Heartbeats, Work, check, split
 
 AT_ONCE: Final = 300
-"""Up to so many are checked here; from then on processes pay."""
+"""Up to so many at a time are checked here; from then on processes pay."""
 EXPECT_FROM: Final = 2000
-PORTION: Final = 250
+PORTION: Final = 64
+"""About as much as a pipe holds, so that a process that writes what it found does not wait for who reads it."""
+PORTIONS_AHEAD: Final = 2
+"""Of each process: while this one is busy elsewhere, it has something to do."""
+AHEAD: Final = 11
+"""Pieces of work that are under way while one is looked at."""
 PORTION_HERE: Final = 25
 """Between two of these the event loop has its turn."""
 MAX_PROCESSES: Final = 8
+T = TypeVar("T")
 _BOOT: Final = "import sys; sys.path[:] = sys.argv[1:]; from investigator.console.checker import main; main()"
 
 
@@ -32,12 +40,12 @@ class Checkers:
 
     def __init__(self) -> None:
         """None is started yet."""
-        self._idle: asyncio.LifoQueue[_Process | None] = asyncio.LifoQueue()
-        for _ in range(min(MAX_PROCESSES, _processors())):
-            self._idle.put_nowait(None)
-        self._started: list[_Process] = []
+        self._processes = [_Process() for _ in range(min(MAX_PROCESSES, _processors()))]
+        self._free: asyncio.Queue[_Process] = asyncio.Queue()
+        for process in self._processes * PORTIONS_AHEAD:
+            self._free.put_nowait(process)
+        self._under_way = 0
         self._warming: list[asyncio.Task[list[Checked]]] = []
-        self._do_without = False
 
     async def __aenter__(self) -> Self:
         """Start nothing yet."""
@@ -49,15 +57,40 @@ class Checkers:
 
     async def check(self, work: Work) -> list[Checked]:
         """What became of each item, in order."""
-        if len(work.items) <= AT_ONCE and not self._started:
-            return await _here(work)
-        portions = await asyncio.gather(*(self._portion(part) for part in split(work, PORTION)))
-        return [checked for portion in portions for checked in portion]
+        self._under_way += len(work.items)
+        try:
+            if self._under_way <= AT_ONCE and not any(process.is_started for process in self._processes):
+                return await _here(work)
+            portions = await asyncio.gather(*(self._portion(part) for part in split(work, PORTION)))
+            return [checked for portion in portions for checked in portion]
+        finally:
+            self._under_way -= len(work.items)
+
+    async def ahead(self, works: AsyncIterator[tuple[T, Work]]) -> AsyncGenerator[tuple[T, list[Checked]], None]:
+        """What became of each piece of work, in order, while the next ones are read and checked; no more is read than that.
+
+        Whoever leaves early closes it, so that nothing goes on.
+        """
+        under_way: deque[tuple[T, asyncio.Task[list[Checked]]]] = deque()
+        try:
+            async for what, work in works:
+                under_way.append((what, asyncio.create_task(self.check(work))))
+                if len(under_way) > AHEAD:
+                    await asyncio.sleep(0)  # the event loop's turn: it feeds the processes
+                    yield under_way[0][0], await under_way[0][1]
+                    under_way.popleft()
+            while under_way:
+                await asyncio.sleep(0)
+                yield under_way[0][0], await under_way[0][1]
+                under_way.popleft()
+        finally:
+            for _, checking in under_way:
+                checking.cancel()
 
     def expect(self, items: int) -> None:
         """So much may come: where processes will pay, they are started now."""
-        if items > EXPECT_FROM and not self._started:
-            self._warming += [asyncio.create_task(self._portion(Heartbeats([]))) for _ in range(self._idle.qsize())]
+        if items > EXPECT_FROM and not self._warming:
+            self._warming = [asyncio.create_task(process.check(Heartbeats([]))) for process in self._processes]
 
     async def close(self) -> None:
         """End the processes."""
@@ -65,70 +98,79 @@ class Checkers:
         for task in warming:
             task.cancel()
         await asyncio.gather(*warming, return_exceptions=True)
-        started, self._started = self._started, []
-        for process in started:
+        for process in self._processes:
             await process.end()
 
     async def _portion(self, work: Work) -> list[Checked]:
-        process = await self._idle.get()
+        process = await self._free.get()
         try:
-            if process is None and not self._do_without:
-                process = await _Process.start()
-                self._started.append(process)
-            if process is not None:
-                return await process.check(work)
+            return await process.check(work)
         except (OSError, asyncio.IncompleteReadError):
-            self._do_without, process = True, None  # killed by somebody, or never there
+            pass  # killed by somebody, or never there
         except BaseException:
-            if process is not None:  # what it answers now belongs to nobody
-                process.kill()
-            process = None
+            process.kill()  # what it answers now belongs to nobody
             raise
         finally:
-            self._idle.put_nowait(process)
+            self._free.put_nowait(process)
         return await _here(work)
 
 
 class _Process:
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
+    """One that is started when there is something to do. Work is written and answered in turn, and may be written ahead."""
 
-    @classmethod
-    async def start(cls) -> _Process:
-        """Execute a fresh interpreter; raises OSError.
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._ended: list[asyncio.subprocess.Process] = []
+        self._writing = asyncio.Lock()
+        self._reading = asyncio.Lock()
 
-        It loads the code that runs here, whatever stands in the environment (`-I -S`), as an agent's fork server does.
-        """
-        path = _import_path()
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-I", "-S", "-X", "utf8", "-c", _BOOT, *path),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the console, which then ends this
-        )
-        return cls(process)
+    @property
+    def is_started(self) -> bool:
+        return self._process is not None
 
     async def check(self, work: Work) -> list[Checked]:
-        """Raises OSError or IncompleteReadError if the process is gone."""
-        to, back = self._process.stdin, self._process.stdout
-        assert to is not None
-        assert back is not None
-        to.write(encode(work))
-        await to.drain()
-        length = await back.readexactly(LENGTH_BYTES)
-        return decode(await back.readexactly(int.from_bytes(length)))
+        """Raises OSError or IncompleteReadError if the process is gone, and whenever it is asked again then."""
+        async with self._writing:
+            if self._process is None:
+                self._process = await _execute()
+            to, back = self._process.stdin, self._process.stdout
+            assert to is not None
+            assert back is not None
+            to.write(encode(work))
+            await to.drain()
+        async with self._reading:  # asyncio's locks are taken in the order in which they were asked for
+            length = await back.readexactly(LENGTH_BYTES)
+            return decode(await back.readexactly(int.from_bytes(length)))
 
     def kill(self) -> None:
-        """It holds nothing that could be lost."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        """It holds nothing that could be lost; another one is started when there is something to do."""
+        process, self._process = self._process, None
+        if process is not None:
+            self._ended.append(process)
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
 
     async def end(self) -> None:
         """Return when it is gone."""
         self.kill()
-        with contextlib.suppress(OSError):
-            await self._process.communicate()
+        ended, self._ended = self._ended, []
+        for process in ended:
+            with contextlib.suppress(OSError):
+                await process.communicate()
+
+
+async def _execute() -> asyncio.subprocess.Process:
+    """A fresh interpreter; raises OSError.
+
+    It loads the code that runs here, whatever stands in the environment (`-I -S`), as an agent's fork server does.
+    """
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-I", "-S", "-X", "utf8", "-c", _BOOT, *_import_path()),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the console, which then ends this
+    )
 
 
 async def _here(work: Work) -> list[Checked]:

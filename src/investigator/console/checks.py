@@ -9,9 +9,10 @@ import msgspec
 import orjson
 
 from investigator.errors import BadInput, InvestigatorError, Refused
-from investigator.protocol.answer import open_part
+from investigator.protocol.answer import Head, alone, unpack
 from investigator.protocol.facts import decode_facts, decode_heartbeat
 from investigator.protocol.identity import BadFrame
+from investigator.protocol.result import Outcome
 from investigator.protocol.sealing import NotSealedToUs
 
 
@@ -41,13 +42,17 @@ class Heartbeats(msgspec.Struct, frozen=True, tag="heartbeats", array_like=True)
 Work = Answers | FactsFrames | Heartbeats
 
 
-class Checked(msgspec.Struct, frozen=True, array_like=True):
+class Checked(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What became of one item."""
 
     content: bytes = b""
-    """An answer's part, or the JSON of facts or of a heartbeat, verified."""
+    """The JSON of facts or of a heartbeat, verified; of an answer that is not told by one part alone, this part's slice."""
     code: str = ""
     problem: str = ""
+    head: Head | None = None
+    """Of an answer's part."""
+    told: Outcome | None = None
+    """What an answer of one part says: whoever asked gets it decoded, and has nothing to do but to count it."""
 
     def error(self) -> InvestigatorError | None:
         """What the check raised."""
@@ -63,12 +68,7 @@ def check(work: Work) -> list[Checked]:
     """Make the checks, in order; a failed one is told in its place."""
     match work:
         case Answers():
-            return _each(
-                work.items,
-                lambda agent, payload: open_part(
-                    payload, action=work.action, agent=agent, private_key=work.private_key
-                ),
-            )
+            return _each(work.items, lambda agent, payload: _answer(work, agent, payload))
         case FactsFrames():
             return _each(work.items, lambda agent, frame: _written(decode_facts(frame, agent=agent)[0]))
         case Heartbeats():
@@ -83,16 +83,22 @@ def split(work: Work, at_most: int) -> list[Work]:
     ]
 
 
-def _each(items: Sequence[tuple[Any, bytes]], one: Callable[[Any, bytes], bytes]) -> list[Checked]:
+def _each(items: Sequence[tuple[Any, bytes]], one: Callable[[Any, bytes], Checked]) -> list[Checked]:
     return [_one(key, item, one) for key, item in items]
 
 
-def _one(key: Any, item: bytes, one: Callable[[Any, bytes], bytes]) -> Checked:
+def _one(key: Any, item: bytes, one: Callable[[Any, bytes], Checked]) -> Checked:
     try:
-        return Checked(one(key, item))
+        return one(key, item)
     except (Refused, BadInput) as error:
         return Checked(b"", error.code, str(error) or error.code)
 
 
-def _written(value: object) -> bytes:
-    return orjson.dumps(msgspec.to_builtins(value))
+def _answer(work: Answers, agent: str, payload: bytes) -> Checked:
+    head, piece = unpack(payload, action=work.action, agent=agent, private_key=work.private_key)
+    told = alone(head, piece)
+    return Checked(b"" if told is not None else piece, head=head, told=told)
+
+
+def _written(value: object) -> Checked:
+    return Checked(orjson.dumps(msgspec.to_builtins(value)))

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from investigator.console.not_collecting import not_collecting
 from investigator.console.standing import Judged, Policy, Register, Standing
 from investigator.console.statements import Statements
 from investigator.protocol.subjects import ALL_STATEMENTS, RECORDS
@@ -38,7 +39,8 @@ class Enrolled:
         Raises:
             DeploymentError: the store's disk does not take it.
         """
-        self._register.judge(hosts, now_s=time.time())
+        with not_collecting():
+            self._register.judge(hosts, now_s=time.time())
         learned, self._register.learned = self._register.learned, []
         if learned:
             await self._store.keep_pins(learned)

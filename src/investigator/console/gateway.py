@@ -21,8 +21,8 @@ from investigator.broker.micro import Exchange
 from investigator.config import GatewayConfig
 from investigator.console.audience import Summary
 from investigator.console.cancelling import Cancelling, check_cancel, publish_cancel
-from investigator.console.collect import Relay
 from investigator.console.condition import compile_target
+from investigator.console.counting import Relay
 from investigator.console.dispatch import Prepared
 from investigator.console.fleet import load_fleet
 from investigator.console.investigation import investigate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -35,8 +35,7 @@ CLOCK_OFF_S: Final = 60
 _decoder: Final = msgspec.json.Decoder(Heartbeat)
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
+class Beat(NamedTuple):
     """When an agent said by its own clock that it is there, and when that was heard."""
 
     told_s: float

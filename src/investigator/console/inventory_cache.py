@@ -7,9 +7,8 @@ A stream that was made anew is read from its start, and what the broker has let 
 
 from __future__ import annotations
 
-import gc
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -18,6 +17,7 @@ from investigator.broker.streams import stream_state
 from investigator.console.checkers import Checkers
 from investigator.console.checks import FactsFrames, Heartbeats
 from investigator.console.inventory import Beat, Inventory
+from investigator.console.not_collecting import not_collecting
 from investigator.console.store import Signed
 from investigator.protocol.action import utc
 from investigator.protocol.facts import Facts, Heartbeat
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from investigator.console.checks import Checked
     from investigator.console.store import SignedKind, Store
 
-BATCH: Final = 4000
+BATCH: Final = 1000
 MAX_ASKED_FOR: Final = 500
 _facts: Final = msgspec.json.Decoder(Facts)
 _heartbeat: Final = msgspec.json.Decoder(Heartbeat)
@@ -47,9 +47,8 @@ async def load_inventory(
     """
     inventory = Inventory(beats)
     async with Checkers() as checkers:
-        with _not_collecting():
-            new = await _Facts(broker, checkers, store, inventory).load()
-            await _Heartbeats(broker, checkers, store, inventory).load(new)
+        new = await _Facts(broker, checkers, store, inventory).load()
+        await _Heartbeats(broker, checkers, store, inventory).load(new)
     return inventory
 
 
@@ -75,24 +74,30 @@ class _Facts:
         for gone in await self._gone({*known, *newer}):
             known.pop(gone, None)
             self._inventory.hosts.pop(gone, None)
-        for one in known.values():
-            self._take(one)
+        self._take_all(known.values())
         if fresh:
             await self._store.keep_read_up_to(FACTS, made, max(one.sequence for one in fresh))
         return newer - {one.agent for one in kept}
 
     async def _read(self, after: int) -> list[Signed]:
         kept: list[Signed] = []
+        async with aclosing(self._checkers.ahead(self._work(after))) as done:
+            async for batch, checked in done:
+                signed = list(map(_signed, batch, checked))
+                self._take_all(signed)
+                if self._store is not None:
+                    await self._store.keep_signed("facts", signed)
+                    kept += [one._replace(content=b"") for one in signed]
+        return kept
+
+    async def _work(self, after: int) -> AsyncIterator[tuple[list[Stored], FactsFrames]]:
         async for batch in _batches(self._broker, FACTS, ALL_FACTS, after):
-            frames = [(_agent(stored), stored.data) for stored in batch]
-            checked = await self._checkers.check(FactsFrames(frames))
-            signed = [_signed(stored, one) for stored, one in zip(batch, checked, strict=True)]
+            yield batch, FactsFrames([(_agent(stored), stored.data) for stored in batch])
+
+    def _take_all(self, signed: Iterable[Signed]) -> None:
+        with not_collecting():
             for one in signed:
                 self._take(one)
-            if self._store is not None:
-                await self._store.keep_signed("facts", signed)
-                kept += [one._replace(content=b"") for one in signed]
-        return kept
 
     def _take(self, one: Signed) -> None:
         if one.problem:
@@ -130,30 +135,44 @@ class _Heartbeats:
         made, after = await _read_up_to(self._broker, self._store, HEARTBEATS, "heartbeats")
         if len(new) > MAX_ASKED_FOR:
             after = 0
-        for one in await self._store.signed("heartbeats") if after else []:
-            self._take_kept(one)
+        kept = await self._store.signed("heartbeats") if after else []
+        with not_collecting():
+            for one in kept:
+                self._take_kept(one)
         if after and new:
             subjects = [heartbeat_subject(agent) for agent in sorted(new)]
-            await self._take_all([stored async for stored in self._broker.batch_get(HEARTBEATS, subjects=subjects)])
+            asked_for = [stored async for stored in self._broker.batch_get(HEARTBEATS, subjects=subjects)]
+            told, work = self._work(asked_for)
+            await self._take_all(told, await self._checkers.check(work))
         newest = await self._read(after)
         if newest > after:
             await self._store.keep_read_up_to(HEARTBEATS, made, newest)
 
     async def _read(self, after: int) -> int:
         """The sequence of the last of them."""
-        async for batch in _batches(self._broker, HEARTBEATS, ALL_HEARTBEATS, after):
-            after = batch[-1].sequence
-            await self._take_all(batch)
+
+        async def works() -> AsyncIterator[tuple[list[Stored], Heartbeats]]:
+            nonlocal after
+            async for batch in _batches(self._broker, HEARTBEATS, ALL_HEARTBEATS, after):
+                after = batch[-1].sequence
+                yield self._work(batch)
+
+        async with aclosing(self._checkers.ahead(works())) as done:
+            async for told, checked in done:
+                await self._take_all(told, checked)
         return after
 
-    async def _take_all(self, batch: list[Stored]) -> None:
+    def _work(self, batch: list[Stored]) -> tuple[list[Stored], Heartbeats]:
+        """Those of hosts that are known, and what is to be checked of them."""
         hosts = self._inventory.hosts
         told = [stored for stored in batch if _agent(stored) in hosts]
-        frames = [(hosts[_agent(stored)].facts.public_key, stored.data) for stored in told]
-        checked = await self._checkers.check(Heartbeats(frames))
-        signed = [_signed(stored, one) for stored, one in zip(told, checked, strict=True)]
-        for one in signed:
-            self._take(one)
+        return told, Heartbeats([(hosts[_agent(stored)].facts.public_key, stored.data) for stored in told])
+
+    async def _take_all(self, told: list[Stored], checked: list[Checked]) -> None:
+        signed = list(map(_signed, told, checked))
+        with not_collecting():
+            for one in signed:
+                self._take(one)
         if self._store is not None:
             await self._store.keep_signed("heartbeats", signed)
 
@@ -202,16 +221,3 @@ def _agent(stored: Stored) -> str:
 
 def _signed(stored: Stored, checked: Checked) -> Signed:
     return Signed(_agent(stored), stored.sequence, stored.time.timestamp(), checked.content, checked.problem)
-
-
-@contextmanager
-def _not_collecting() -> Iterator[None]:
-    """A hundred thousand rows are no garbage, and looking through them again and again takes longer than reading them."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.freeze()
-            gc.enable()

@@ -9,9 +9,9 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from investigator.console.collect import awaited, placed_for
 from investigator.console.concluding import conclude
 from investigator.console.dispatch import Prepared, publish
+from investigator.console.expecting import awaited, placed_for
 from investigator.console.fleet import load_fleet
 from investigator.console.forewarning import forewarnings
 from investigator.console.full_stream import warn_of_full_stream
@@ -25,7 +25,8 @@ from investigator.protocol.subjects import ACTIONS
 
 if TYPE_CHECKING:
     from investigator.console.audience import Audience, Summary
-    from investigator.console.collect import Collection, Relay
+    from investigator.console.collect import Collection
+    from investigator.console.counting import Relay
     from investigator.console.recording import Recorder
     from investigator.console.session import Session
     from investigator.protocol.piece import Piece

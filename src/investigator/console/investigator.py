@@ -37,6 +37,7 @@ from investigator.console.fleet import clocks_off, load_fleet
 from investigator.console.following import Investigation
 from investigator.console.investigation import investigate
 from investigator.console.link import console_link
+from investigator.console.not_collecting import not_collecting
 from investigator.console.passphrase import Passphrase
 from investigator.console.recorded import load_signatures, recorded_actions
 from investigator.console.render_records import Line
@@ -247,11 +248,14 @@ class Investigator:
         condition = None if target is None else compile_target(target, self._author.config.targets)[1]
         fleet = await load_fleet(await self._session())
         now = utc(time.time())
-        hosts = fleet.inventory.matching(condition, now, await self._store.who_came_to())
+        came_to = await self._store.who_came_to()
+        with not_collecting():
+            hosts = fleet.inventory.matching(condition, now, came_to)
         for line in [*fleet.enrolled.problems, *fleet.warnings, *fleet.standings(hosts), *clocks_off(hosts)]:
             self._warn(line)
-        rows = [(host, fleet.enrolled.row(host, now)) for host in hosts]
-        return [Agent(host.id, host.name, str(row["status"]), host.last_seen, row) for host, row in rows]
+        with not_collecting():
+            rows = [(host, fleet.enrolled.row(host, now)) for host in hosts]
+            return [Agent(host.id, host.name, str(row["status"]), host.last_seen, row) for host, row in rows]
 
     async def cancel(
         self, action: str, *, reason: str = "", digest: str | None = None, follow_s: float = FOLLOW_CANCEL_S

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from investigator.console.cancelling import read_action
-from investigator.console.collect import awaited, placed_for
 from investigator.console.concluding import conclude
+from investigator.console.expecting import awaited, placed_for
 from investigator.console.fleet import load_fleet
 from investigator.console.full_stream import warn_of_full_stream
 from investigator.console.opening import open_collection
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from investigator.broker.connection import Broker
     from investigator.console.audience import Audience, Summary
-    from investigator.console.collect import Collection, Relay
+    from investigator.console.collect import Collection
+    from investigator.console.counting import Relay
     from investigator.console.dispatch import Prepared
     from investigator.console.fleet import Fleet
     from investigator.console.inventory import Host, Inventory

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from investigator.console.audience import Audience, Summary
 from investigator.console.cancelling import Cancelling, publish_cancel
-from investigator.console.collect import awaited
+from investigator.console.expecting import awaited
 from investigator.console.fleet import load_fleet
 from investigator.console.opening import open_collection
 from investigator.console.waiting import until_stopped

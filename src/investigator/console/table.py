@@ -84,9 +84,22 @@ def _told_problems(environment: object) -> Sequence[object]:
 
 def aligned(rows: Iterable[Sequence[str]], heads: Sequence[tuple[str, int]]) -> list[str]:
     """Lines of a table: headings, then the rows, each column as wide as its widest cell or its limit."""
-    cells = [[head for head, _ in heads], *([printable(cell) for cell in row] for row in rows)]
-    widths = [min(limit, max(columns(row[at]) for row in cells)) for at, (_, limit) in enumerate(heads)]
-    return ["  ".join(_padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    by_column = zip(*([head for head, _ in heads], *rows), strict=True)
+    padded = [_column(cells, limit) for cells, (_, limit) in zip(by_column, heads, strict=True)]
+    return ["  ".join(cells).rstrip() for cells in zip(*padded, strict=True)]
+
+
+def _column(cells: Sequence[str], limit: int) -> list[str]:
+    together = "".join(cells)
+    if (
+        together.isascii() and together.isprintable()
+    ):  # mostly; looking at each cell costs more than the rest of a table
+        width = max(map(len, cells))
+        if width <= limit:
+            return [cell.ljust(width) for cell in cells]
+    shown = [printable(cell) for cell in cells]
+    width = min(limit, max(map(columns, shown)))
+    return [_padded(cell, width) for cell in shown]
 
 
 def _padded(cell: str, width: int) -> str:

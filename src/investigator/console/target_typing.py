@@ -6,7 +6,6 @@ at once, so a bad one is refused here with its place. What has no operator in Po
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +13,7 @@ from investigator.console.postgres_regex import translate
 from investigator.console.target_literals import literal_node, read_array, usual_escape
 from investigator.console.target_tokens import refuse
 from investigator.errors import BadRegex, BadTarget
+from investigator.nearest import nearest
 from investigator.protocol.nodes.like import compile_like
 from investigator.protocol.nodes.moments import INT4, INT8, BadValue
 from investigator.protocol.nodes.values import CASTS, EXACT, NAMES
@@ -171,8 +171,8 @@ class _Compiler:
     def column(self, syntax: Syntax) -> Typed:
         if syntax.value in COLUMNS:
             return Typed(["column", syntax.value], COLUMNS[syntax.value], syntax.start)
-        near = difflib.get_close_matches(syntax.value.lower(), COLUMNS, n=1, cutoff=0.5)
-        meant = f"; did you mean {near[0]}?" if near else "; the columns are " + ", ".join(COLUMNS)
+        near = nearest(syntax.value.lower(), COLUMNS, cutoff=0.5)
+        meant = f"; did you mean {near}?" if near else "; the columns are " + ", ".join(COLUMNS)
         if self.text[syntax.start] == '"':
             meant = "; texts stand in single quotes"
         if syntax.value in ("all", "local"):

@@ -7,7 +7,6 @@ unknown flag names the nearest known one.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -16,6 +15,7 @@ import msgspec
 from msgspec import inspect
 
 from investigator.errors import BadInput
+from investigator.nearest import nearest
 
 Kind = Literal["switch", "integer", "number", "text"]
 _TRUE: Final = frozenset(("1", "t", "T", "true", "TRUE", "True"))
@@ -201,8 +201,8 @@ class Values:
 def unknown_flag(name: str, *known: Flags, of: str) -> BadInput:
     """The error for a flag that nobody has; it names the nearest."""
     names = [candidate for flags in known for candidate in flags.names()]
-    near = difflib.get_close_matches(name, names, n=1)
-    return BadInput(f"unknown flag -{name[:60]} of {of}" + (f"; did you mean -{near[0]}?" if near else ""))
+    near = nearest(name, names)
+    return BadInput(f"unknown flag -{name[:60]} of {of}" + (f"; did you mean -{near}?" if near else ""))
 
 
 def parse_flags(words: Sequence[str], flags: Flags, *, of: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ annotation, with MIG's flag name. Modules see `protocol` and this file, nothing 
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 import time
@@ -18,6 +17,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import msgspec
 
 from investigator.errors import BadParameters
+from investigator.nearest import nearest
 from investigator.protocol.codec import whole_floats_as_integers
 from investigator.protocol.result import Result
 
@@ -196,8 +196,8 @@ def _readable(problem: str, parameters: type[msgspec.Struct]) -> str:
     text = text.replace("Object contains unknown field", "there is no parameter").replace("`", "'")
     unknown = re.search(r"there is no parameter '(.*)'", text)
     if unknown:
-        near = difflib.get_close_matches(unknown[1], sorted(_field_names(parameters)), n=1)
-        text += f"; did you mean {near[0]!r}?" if near else ""
+        near = nearest(unknown[1], sorted(_field_names(parameters)))
+        text += f"; did you mean {near!r}?" if near else ""
     return f"{path}: {text}"
 
 

@@ -2,7 +2,7 @@
 
 `policy` is the numbered list to read first. `framing`, `key`, `signature` and `certificate_file` take bytes apart,
 `certificate` judges by time, `keyring` answers, `folder` keeps a keyring as current as its files. `signer` signs, with gpg
-or with a key file, of which `secret` knows the format. `arithmetic` is where PGPy computes.
+or with a key file, of which `secret` knows the format. `verifying` and, with PGPy, `secret_numbers` compute.
 """
 
 from investigator.pgp.keyring import Keyring, Listed, Verified

@@ -9,7 +9,7 @@ from investigator.pgp.framing import read_numbers
 from investigator.pgp.policy import CURVES, ECDSA, EDDSA, MAX_KEY_BYTES, RSA, RSA_BITS, SignatureRefused
 
 if TYPE_CHECKING:
-    from investigator.pgp.arithmetic import VerifyingKey
+    from investigator.pgp.verifying import VerifyingKey
 
 
 class Key:
@@ -30,8 +30,8 @@ class Key:
         self.created = int.from_bytes(body[1:5], "big")
         self.algorithm = body[5]
         self.kind, self.min_hash_bits = _check_material(self.algorithm, body[6:])
-        # Here and not above: whoever only looks at policy or framing does not pay for PGPy.
-        from investigator.pgp.arithmetic import VerifyingKey
+        # Here and not above: whoever only looks at policy or framing does not pay for OpenSSL.
+        from investigator.pgp.verifying import VerifyingKey
 
         self.numbers: VerifyingKey = VerifyingKey(self.algorithm, body[6:])
 

@@ -26,8 +26,8 @@ from investigator.pgp.signature import (
 )
 
 if TYPE_CHECKING:
-    from investigator.pgp.arithmetic import SecretNumbers
     from investigator.pgp.certificate import Certificate
+    from investigator.pgp.secret_numbers import SecretNumbers
 
 _SIGNATURE, _SECRET_KEY, _PRIMARY, _SECRET_SUBKEY, _USER_ID, _SUBKEY = 2, 5, 6, 7, 13, 14
 _POSITIVE_CERTIFICATION: Final = 0x13
@@ -105,7 +105,7 @@ def read_secret_file(blob: bytes) -> SecretFile:
 
 
 def _secret_key(body: bytes) -> SecretKey | None:
-    from investigator.pgp.arithmetic import SecretNumbers
+    from investigator.pgp.secret_numbers import SecretNumbers
 
     if len(body) < 6 or body[0] != 4 or body[5] not in (RSA, ECDSA, EDDSA):
         return None
@@ -124,7 +124,7 @@ def generate_key(
     Raises:
         BadInput: a name or address that is none, or an empty passphrase (None leaves the key unprotected).
     """
-    from investigator.pgp.arithmetic import SecretNumbers
+    from investigator.pgp.secret_numbers import SecretNumbers
 
     user_id = _user_id(name, email)
     if passphrase == "":

@@ -145,10 +145,11 @@ class Signature:
             raise SignatureRefused(f"{hashing.name} is too short for {key.kind}")
         if self.created < key.created:  # (4)
             raise SignatureRefused("signature is older than its key")
-        read_numbers(self.numbers, _NUMBERS[self.algorithm])  # (2)
-        if self._digest(hashing.name, subject)[:2] != self.left16:
+        numbers = read_numbers(self.numbers, _NUMBERS[self.algorithm])  # (2)
+        digest = self._digest(hashing.name, subject)
+        if digest[:2] != self.left16:
             raise OtherBytes("signature is not over these bytes")
-        if not key.numbers.verify(self._message(subject), self.numbers, self.hash_algorithm):
+        if not key.numbers.verify(digest, numbers, self.hash_algorithm):
             raise OtherBytes("bad signature")
 
     def speaks_of(self, subject: bytes) -> bool | None:
@@ -163,11 +164,10 @@ class Signature:
         except ValueError:
             return None
 
-    def _message(self, subject: bytes) -> bytes:
-        return subject + self.head + b"\x04\xff" + len(self.head).to_bytes(4, "big")
-
     def _digest(self, name: str, subject: bytes) -> bytes:
-        return hashlib.new(name, self._message(subject), usedforsecurity=False).digest()
+        hashing = hashlib.new(name, subject, usedforsecurity=False)
+        hashing.update(self.head + b"\x04\xff" + len(self.head).to_bytes(4, "big"))
+        return hashing.digest()
 
 
 def _issuers(area: tuple[Subpacket, ...]) -> set[str]:

@@ -11,7 +11,6 @@ Weights of the distinct signers are summed. `maxsignatureage_s`, beside the entr
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, Type
 import msgspec
 
 from investigator.errors import BadInput
+from investigator.nearest import nearest
 from investigator.protocol.codec import DuplicateKey, one_line, strict_loads, whole_floats_as_integers
 from investigator.protocol.places import json_duplicate_line, json_line, toml_line
 
@@ -258,6 +258,6 @@ class _Reader:
             self.refuse((*place, field) if field.isidentifier() else place, text.replace("`", "'"))
 
     def _refuse_module(self, name: str, names: Collection[str]) -> NoReturn:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(names))}"
+        near = nearest(name, names)
+        hint = f"did you mean {near!r}?" if near else f"there are {', '.join(sorted(names))}"
         self.refuse((name,), f"there is no module of this name; {hint}")

@@ -84,15 +84,7 @@ def pack(told: Outcome | Piece, identity: Identity, *, action: str, digest: str,
 
 
 def unpack(payload: bytes, *, action: str, agent: str, private_key: bytes | None) -> tuple[Head, bytes]:
-    """One part's head and slice, from a payload that came on the subject of this action and agent.
-
-    Raises: as `open_part`.
-    """
-    return split_part(open_part(payload, action=action, agent=agent, private_key=private_key))
-
-
-def open_part(payload: bytes, *, action: str, agent: str, private_key: bytes | None) -> bytes:
-    """The part in a payload, opened and verified: `split_part` takes it apart.
+    """One part's head and slice, from a payload that came on the subject of this action and agent, opened and verified.
 
     Raises:
         NotSealedToUs: another console's.
@@ -106,7 +98,7 @@ def open_part(payload: bytes, *, action: str, agent: str, private_key: bytes | N
         frame = unseal(private_key, frame, context=_context(action, agent))
     elif kind != _PLAIN:
         raise BadInput("result: neither plain nor sealed")
-    head = split_part(frame[SIGNATURE_BYTES:])[0]
+    head, piece = _split(frame[SIGNATURE_BYTES:])
     try:
         key = base64.b64decode(head.key, validate=True)
     except ValueError:
@@ -115,15 +107,11 @@ def open_part(payload: bytes, *, action: str, agent: str, private_key: bytes | N
         raise BadFrame(f"a result of {agent} that speaks for another agent or action")
     if (kind == _SEALED) != (head.sealto is not None):
         raise BadFrame(f"a result of {agent} that is not sealed as it says")
-    return open_frame(OUTCOME, frame, key)
+    open_frame(OUTCOME, frame, key)
+    return head, piece
 
 
-def split_part(part: bytes) -> tuple[Head, bytes]:
-    """A part's head and slice.
-
-    Raises:
-        BadInput: it has no head.
-    """
+def _split(part: bytes) -> tuple[Head, bytes]:
     line, newline, piece = part.partition(b"\n")
     if not newline:
         raise BadInput("result: a part without a head")

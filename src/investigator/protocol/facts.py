@@ -22,7 +22,7 @@ MAX_FACTS_BYTES: Final = 64 * 1024
 MAX_HEARTBEAT_BYTES: Final = 200
 
 
-class Facts(msgspec.Struct, kw_only=True, frozen=True):
+class Facts(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     """An agent's row of the agents table, its key, and how often it sends heartbeats."""
 
     key: str
@@ -44,7 +44,7 @@ class Facts(msgspec.Struct, kw_only=True, frozen=True):
             return b""
 
 
-class Heartbeat(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+class Heartbeat(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True, gc=False):
     """Short names, since every agent sends one a minute."""
 
     t: float

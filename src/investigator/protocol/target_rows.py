@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any, Final
 
 from investigator.errors import BadInput
+from investigator.nearest import nearest
 from investigator.protocol.nodes.expression import has_surrogate
 from investigator.protocol.nodes.leaves import COLUMNS
 from investigator.protocol.nodes.moments import INT4, BadValue, read_timestamptz
@@ -36,10 +36,8 @@ def row_from_json(value: Any) -> dict[str, Any]:
             if item is not None:
                 row[key] = _COLUMN_TYPES[key](key, item)
         elif key not in MIG_COLUMNS and key != BESIDE:
-            near = difflib.get_close_matches(str(key), COLUMNS, n=1)
-            raise BadInput(
-                f"row: there is no column {str(key)[:80]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-            )
+            near = nearest(str(key), COLUMNS)
+            raise BadInput(f"row: there is no column {str(key)[:80]!r}" + (f"; did you mean {near!r}?" if near else ""))
     return row
 
 

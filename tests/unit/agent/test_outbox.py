@@ -77,6 +77,19 @@ def test_what_does_not_fit_is_refused_whole_and_smaller_letters_still_go(monkeyp
     outbox.add(SUBJECT, [b"54321"])
 
 
+def test_letters_that_were_acknowledged_together_leave_in_one_write() -> None:
+    database = open_database(None)
+    outbox = Outbox(database)
+    outbox.add(SUBJECT, [b"1", b"2", b"3", b"4"])
+    written: list[str] = []
+    database.set_trace_callback(written.append)
+    outbox.remove(*outbox.pending(at_most=3))
+    outbox.remove()
+    database.set_trace_callback(None)
+    assert sum("DELETE" in statement or "COMMIT" in statement for statement in written) == 1
+    assert payloads(outbox) == [b"4"]
+
+
 def test_a_failure_half_way_leaves_no_half_answer() -> None:
     database = open_database(None)
     outbox = Outbox(database)

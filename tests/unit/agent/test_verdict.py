@@ -16,7 +16,7 @@ GOOD = orjson.dumps({"code": "", "result": {"success": True, "foundanything": Tr
 def verdict(kind=Kind.ENDED, body=b"", *, size=None, stderr="", took_s=1.0, **record):
     end = Record(kind=kind, operation=1, **record)
     heard = Heard(size=size if size is not None else (len(body) or None), body=body)
-    return judge(end, heard, limits=LIMITS, took_s=took_s, stderr=stderr)
+    return judge(end, heard, limits=LIMITS, took_s=took_s, last_words=lambda: stderr)
 
 
 @pytest.mark.parametrize("kind", [Kind.ENDED, Kind.DEADLINE, Kind.KILLED, Kind.PROCESSES])
@@ -48,8 +48,8 @@ def test_each_end_has_its_state_its_code_and_its_number(end, state, code, says):
 
 
 def test_without_a_fork_server_it_crashed_unless_it_had_answered():
-    assert judge(None, Heard(), limits=LIMITS, took_s=1, stderr="").code == "crashed"
-    assert judge(None, Heard(size=len(GOOD), body=GOOD), limits=LIMITS, took_s=1, stderr="").state == "done"
+    assert judge(None, Heard(), limits=LIMITS, took_s=1).code == "crashed"
+    assert judge(None, Heard(size=len(GOOD), body=GOOD), limits=LIMITS, took_s=1).state == "done"
 
 
 def test_processes_that_could_not_be_ended_are_never_concealed():
@@ -74,6 +74,7 @@ def test_last_words_are_short_one_line_and_printable():
     st.text(max_size=100),
 )
 def test_whatever_a_worker_says_there_is_a_verdict(body, size, kind, status, stderr):
-    ran = judge(Record(kind=kind, status=status), Heard(size=size, body=body), limits=LIMITS, took_s=1, stderr=stderr)
+    end, heard = Record(kind=kind, status=status), Heard(size=size, body=body)
+    ran = judge(end, heard, limits=LIMITS, took_s=1, last_words=lambda: stderr)
     assert ran.state != "done" or ran.result.success
     assert (ran.code == "") == (ran.state == "done")

@@ -319,6 +319,36 @@ def test_one_id_that_asks_from_two_machines_is_noticed(book: Book) -> None:
     assert "another machine" in service.decisions.notices[A.id][0]
 
 
+def test_what_was_noticed_is_known_after_a_restart_until_somebody_approves_the_agent_again(book: Book) -> None:
+    service = Service(book)
+    service.ask(A, by=token())
+    for notice in ("floods", "is a copy", "floods"):
+        service.decisions.note(A.id, notice)
+    approval = envelope(Pin(agent=A.id, key=base64.b64encode(A.public_key).decode(), name="web-1", created=NOW))
+    for _ in range(2):
+        assert sorted(service.decisions.notices[A.id]) == ["floods", "is a copy"]
+        service.restart()
+    service.decisions.rule(approval)
+    assert service.decisions.notices == {}
+    service.decisions.note(A.id, "floods")
+    service.decisions.rule(approval)
+    service.restart()
+    assert service.decisions.notices == {A.id: ["floods"]}, (
+        "the old approval, played back, says nothing of what came after it"
+    )
+
+
+def test_what_was_noticed_more_than_a_month_ago_is_forgotten_and_an_agent_has_ten_notices_at_most(book: Book) -> None:
+    service = Service(book)
+    for number in range(12):
+        service.decisions.note(A.id, f"notice {number}")
+    service.restart()
+    assert len(service.decisions.notices[A.id]) == 10
+    service.now_s += 31 * 86_400
+    service.restart()
+    assert service.decisions.notices == {}
+
+
 def test_what_counts_follows_the_keyring(book: Book) -> None:
     service = Service(book)
     service.ask(A, by=token())

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from investigator.console.collect import Collection, placed_for
+from investigator.console.collect import Collection
+from investigator.console.expecting import placed_for
 from investigator.console.inventory import Inventory
 from investigator.protocol.action import Action, Operation
 from investigator.protocol.answer import pack
@@ -34,7 +35,7 @@ NOW = datetime.now(UTC)
 
 
 def action(*, expired: bool = False, sealto: str | None = None) -> Action:
-    ends = NOW + timedelta(seconds=-60 if expired else 600)
+    ends = NOW + timedelta(seconds=-60 if expired else 86_400)
     return Action(
         id=ACTION_ID, name="n", target="all", condition=[], validfrom=NOW - timedelta(seconds=120), expireafter=ends,
         operations=(Operation(module="file"), Operation(module="file")), sealto=sealto,

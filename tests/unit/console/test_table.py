@@ -8,7 +8,11 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from investigator.console.table import CSV_COLUMNS, write_agents
+from hypothesis import given
+from hypothesis import strategies as st
+
+from investigator.console.table import CSV_COLUMNS, aligned, write_agents
+from investigator.printable import columns, fit, printable
 from investigator.protocol.target_rows import row_from_json
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -74,3 +78,16 @@ def test_csv_has_a_header_and_safe_cells() -> None:
     assert tuple(only) == CSV_COLUMNS
     assert only["name"] == "'=cmd"
     assert only["last_seen"] == "2026-11-24T11:59:57+00:00"
+
+
+@given(st.lists(st.tuples(st.text(max_size=12), st.text("ab ~", max_size=12)), max_size=5))
+def test_columns_are_as_wide_as_their_widest_cell_whatever_is_in_them(rows: list[tuple[str, str]]) -> None:
+    lines = aligned(rows, (("NAME", 8), ("OS", 8)))
+    cells = [("NAME", "OS"), *((printable(name), os) for name, os in rows)]
+    widths = [min(8, max(columns(row[at]) for row in cells)) for at in (0, 1)]
+    expected = []
+    for row in cells:
+        padded = [fit(cell, width) for cell, width in zip(row, widths, strict=True)]
+        padded = [cell + " " * (width - columns(cell)) for cell, width in zip(padded, widths, strict=True)]
+        expected.append("  ".join(padded).rstrip())
+    assert lines == expected

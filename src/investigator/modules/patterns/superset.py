@@ -47,7 +47,8 @@ _TOKEN: Final = re.compile(
 _PLAIN_CLASS: Final = re.compile(r"\[(?!\^)(?:\[:[a-z]+:\]|\\[dsw]|\\[ -/:-@\[-`{-~]|\\[aftnrv]|[ -Z\]^-~])*\]|\\[dsw]")
 """A class of ASCII characters only, but for what case folding brings in."""
 
-_NEWLINE: Final = 0x0A
+_ITSELF: Final = re.compile(r"[^.]|\\[^0-9A-Za-z_]")
+"""A character that stands for itself, as it is or behind a backslash."""
 _ASCII: Final = "".join(map(chr, range(128)))
 _RUNE: Final = r"[\x80-\xff](?:[\x80-\xbf](?:[\x80-\xbf][\x80-\xbf]?)?)?"
 _FOLDED_PARTNERS: Final = ("\u212a", "\u017f")
@@ -218,6 +219,8 @@ def _is_ascii_only(token: str) -> bool:
 
 
 def _members(token: str, among: str) -> str:
+    if _ITSELF.fullmatch(token):  # most do: a program for each was a tenth of all that a worker did for a small search
+        return token[-1] if token[-1] in among else ""
     options = re2.Options()
     options.log_errors = False
     options.never_capture = True

@@ -1,8 +1,7 @@
-"""Where PGPy works: the fields of keys and signatures, and the arithmetic on them. Nothing here decides anything.
+"""Where PGPy works: the fields of people's secret keys, and what is computed with them. Nothing here decides anything.
 
-`pgpy.PGPKey` and `pgpy.PGPSignature` are not used at all, only the classes for key material and signature numbers, on
-bytes that `framing`, `key` and `signature` have measured before. Importing this costs 5 MB and 45 ms on top of
-cryptography's 7 MB; the package imports it with the first key that it reads.
+`pgpy.PGPKey` and `pgpy.PGPSignature` are not used at all, only the classes for key material and signature numbers.
+Importing this costs 4 MB and 45 ms, which consoles pay with the first secret key that they read, and agents never.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from investigator.pgp.policy import ECDSA, EDDSA, RSA, SignatureRefused
 
@@ -25,46 +23,8 @@ with warnings.catch_warnings():  # PGPy imports imghdr, which Python 3.11 and 3.
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_KEYS: dict[int, Any] = {RSA: fields.RSAPub, ECDSA: fields.ECDSAPub, EDDSA: fields.EdDSAPub}
-_SECRET_KEYS: dict[int, Any] = {RSA: fields.RSAPriv, ECDSA: fields.ECDSAPriv, EDDSA: fields.EdDSAPriv}
+_KEYS: dict[int, Any] = {RSA: fields.RSAPriv, ECDSA: fields.ECDSAPriv, EDDSA: fields.EdDSAPriv}
 _SIGNATURES: dict[int, Any] = {RSA: fields.RSASignature, ECDSA: fields.ECDSASignature, EDDSA: fields.EdDSASignature}
-HASHES: dict[int, hashes.HashAlgorithm] = {
-    8: hashes.SHA256(),
-    9: hashes.SHA384(),
-    10: hashes.SHA512(),
-    12: hashes.SHA3_256(),
-    14: hashes.SHA3_512(),
-}
-
-
-class VerifyingKey:
-    """The numbers of a public key, ready to check signatures; may be used from several threads."""
-
-    def __init__(self, algorithm: int, material: bytes) -> None:
-        self._algorithm = algorithm
-        self._fields = _KEYS[algorithm]()
-        try:
-            self._fields.parse(bytearray(material))
-            made = self._fields.__pubkey__()
-        except Exception:  # noqa: BLE001 - PGPy and OpenSSL raise all sorts on a point off its curve
-            raise SignatureRefused("malformed key material") from None
-        if bytes(self._fields.__bytearray__()) != material:
-            raise SignatureRefused("key material means something else to PGPy")
-        # PGPy would make OpenSSL's key anew for each signature, which costs more than verifying.
-        self._fields.__pubkey__ = lambda: made
-
-    def verify(self, message: bytes, numbers: bytes, hash_algorithm: int) -> bool:
-        """Whether `numbers`, the last field of a signature packet, sign `message` with this key."""
-        signature = _SIGNATURES[self._algorithm]()
-        try:
-            signature.parse(bytearray(numbers))
-            # PGPy writes ECDSA's two numbers as DER with pyasn1, which takes half as long as the arithmetic.
-            ecdsa = self._algorithm == ECDSA
-            raw = encode_dss_signature(signature.r, signature.s) if ecdsa else bytes(signature.__sig__())
-            good = self._fields.verify(message, raw, HASHES[hash_algorithm])
-        except Exception:  # noqa: BLE001 - whatever it is: not a valid signature
-            return False
-        return good is True
 
 
 @contextmanager
@@ -85,7 +45,7 @@ class SecretNumbers:
     def __init__(self, algorithm: int, material: bytes) -> None:
         """Read them; PGPy raises whatever it likes for what it does not know."""
         self._algorithm = algorithm
-        self._fields = _SECRET_KEYS[algorithm]()
+        self._fields = _KEYS[algorithm]()
         with _quiet():
             self._fields.parse(bytearray(material))
         if self._fields.s2k.usage not in (0, 254, 255):
