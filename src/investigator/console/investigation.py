@@ -96,7 +96,7 @@ async def _open(prepared: Prepared, session: Session, audience: Audience, privat
         audience.outcome(agent, name, outcome.state, outcome)
 
     return open_collection(
-        prepared, session, fleet, targeted, private_key=private_key, on_outcome=tell, on_warning=audience.warn
+        prepared, session, fleet, targeted, private_key=private_key, on_outcome=tell, audience=audience
     )
 
 

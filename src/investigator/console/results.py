@@ -180,7 +180,7 @@ async def _open(asked: Asked, session: Session, audience: Audience, private_key:
         targeted,
         private_key=private_key,
         on_outcome=tell,
-        on_warning=audience.warn,
+        audience=audience,
         names={one.agent: one.name or one.agent for one in known},
     )
     collection.vouched = {one.agent for one in known}
