@@ -21,7 +21,7 @@ BURST_S: Final = 0.1
 """Processor time that is free at the start: most operations are over before."""
 MOST_SAVED_S: Final = 0.5
 """What one can save up that has less than its share. It is also how seldom such a one is looked at: where a thousand wait for
-two processors, looking at each of them ten times a second took a third of their time."""
+two processors, looking at each of them ten times a second took a sixth of all their time."""
 _SHORTEST_S: Final = 0.02
 
 

@@ -44,6 +44,9 @@ _PERSIST: Final = "persist_mode"
 """Set when a stream is made, and never changed after that."""
 _PERSISTS_FROM: Final = (2, 12)
 _ASK_AGAIN_AFTER_S: Final = 0.2
+FORMS_WITHIN_S: Final = 30.0
+_FORMING: Final = frozenset((10004, 10005, 10008, 10009))
+"""Incomplete results; no suitable peers for placement; temporarily unavailable; not the leader."""
 
 _ALL: Final = {
     "retention": "limits",
@@ -265,29 +268,43 @@ def _state(name: str, found: _Info) -> StreamState:
 async def ensure_streams(broker: Broker, *, records_days: int = RECORDS_KEPT_DAYS, replicas: int = 1) -> list[str]:
     """Make the streams that are missing, and change those that differ; one line for each thing done.
 
-    The connection must be of the user `services`. On a cluster `replicas` servers keep each stream. `records_days`: how long
-    records are kept.
+    The connection must be of the user `services`. On a cluster `replicas` servers keep each stream; one whose servers are
+    still finding each other is waited for. `records_days`: how long records are kept.
 
     Raises:
         BrokerError: the server refused, naming the stream (some settings can never be changed).
     """
     done = []
     own: dict[str, dict[str, Any]] = {subjects.RECORDS: {"max_age": records_days * _DAY_NS}}
+    loop = asyncio.get_running_loop()
+    forms_until_s = loop.time() + (FORMS_WITHIN_S if replicas > 1 else 0.0)
     for name, usual in STREAMS.items():
-        found = await _info_if_there(broker, name)
         if name == subjects.HEARTBEATS and replicas == 1 and _version(broker) >= _PERSISTS_FROM:
             own[name] = {_PERSIST: "async"}
         wanted = {**usual, **own.get(name, {}), "num_replicas": replicas}
-        if found is None:
-            await ask_stream(broker, "CREATE", name, {"name": name, **wanted}, ApiAnswer)
-            done.append(f"made stream {name} ({', '.join(wanted['subjects'])})")
-        elif name == subjects.HEARTBEATS and _persists(found.config) != _persists(wanted):
-            await ask_stream(broker, "DELETE", name, None, ApiAnswer)
-            await ask_stream(broker, "CREATE", name, {"name": name, **wanted}, ApiAnswer)
-            done.append(f"made stream {name} anew: heartbeats come again within a minute")
-        else:
-            done += await _bring_up_to_date(broker, name, wanted, found.config)
+        while True:
+            try:
+                done += await _ensure_stream(broker, name, wanted)
+            except JetStreamError as error:
+                if error.number not in _FORMING or loop.time() > forms_until_s:
+                    raise
+                await asyncio.sleep(_ASK_AGAIN_AFTER_S)
+            else:
+                break
     return done
+
+
+async def _ensure_stream(broker: Broker, name: str, wanted: Mapping[str, Any]) -> list[str]:
+    """One of them; done again, it does what is left to do."""
+    found = await _info_if_there(broker, name)
+    if found is None:
+        await ask_stream(broker, "CREATE", name, {"name": name, **wanted}, ApiAnswer)
+        return [f"made stream {name} ({', '.join(wanted['subjects'])})"]
+    if name == subjects.HEARTBEATS and _persists(found.config) != _persists(wanted):
+        await ask_stream(broker, "DELETE", name, None, ApiAnswer)
+        await ask_stream(broker, "CREATE", name, {"name": name, **wanted}, ApiAnswer)
+        return [f"made stream {name} anew: heartbeats come again within a minute"]
+    return await _bring_up_to_date(broker, name, wanted, found.config)
 
 
 def without_persistence(config: Mapping[str, Any]) -> dict[str, Any]:
