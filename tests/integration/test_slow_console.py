@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from investigator.broker.connection import State
+from investigator.console import collect
 from investigator.console.arrivals import Arrivals
 from investigator.console.checkers import AT_ONCE, Checkers
 from investigator.console.checks import Answers, Checked, Work
@@ -114,6 +115,37 @@ async def test_what_a_busy_console_has_no_room_for_is_read_from_the_stream_once(
         assert sorted(await kept(store)) == sorted(everyone)
     assert slow.states() == dict.fromkeys(everyone, "found")
     assert slow.dropped == 0
+
+
+async def test_whoever_has_no_room_is_told_a_batch_at_a_time_and_each_answer_once(
+    running: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect, "BATCH", 5)
+    told: list[str] = []
+    asked, free = asyncio.Event(), asyncio.Event()
+
+    async def room() -> None:
+        asked.set()
+        await free.wait()
+
+    async with running() as it, Store(tmp_path / "console.sqlite") as store:
+        slow = collection(await it.investigator(), store, told, room=room)
+        await slow.listen(hold=True)
+        await answer_all(it, 1000)
+        await slow.broker.flush()
+        everyone = {agent.id for agent in AGENTS}
+        work = asyncio.create_task(slow.until_over(awaited=everyone, wait=False, tick=lambda: None))
+        slow.begin()
+        async with asyncio.timeout(30):
+            await asked.wait()
+        assert 0 < len(told) <= 5
+        free.set()
+        async with asyncio.timeout(60):
+            await work
+        await slow.finish()
+        await slow.close()
+        assert sorted(await kept(store)) == sorted(everyone)
+    assert sorted(told) == sorted(everyone)
 
 
 async def test_what_the_connection_drops_is_read_from_the_stream_once(

@@ -7,5 +7,5 @@ configures servers that run elsewhere, `cluster_files` writes it, `elsewhere` an
 
 `connection` is what agents and consoles hold: `subscription`s over one `link` at a time, which `supervisor` makes anew with
 a `dialer` and `backoff`. `request_reply` asks, `batch` reads streams and `pub_ack` is their answer to what is stored;
-`streams` makes them, `backup` saves them, and `problems` translates what goes wrong.
+`streams` makes them by way of `jetstream_api`, `backup` saves them, and `problems` translates what goes wrong.
 """

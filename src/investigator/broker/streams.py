@@ -15,6 +15,7 @@ copied, nothing replaces a message there: each subject takes `MAX_PER_ACTION_SUB
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -157,6 +158,11 @@ class StreamState:
         """From 0 to 1, of its own limit; at 1 it takes nothing more."""
         return self.bytes / self.max_bytes if self.max_bytes > 0 else 0.0
 
+    @property
+    def room_bytes(self) -> float:
+        """What it takes until its own limit; infinity, where it has none."""
+        return max(0, self.max_bytes - self.bytes) if self.max_bytes > 0 else math.inf
+
 
 class _State(msgspec.Struct):
     last_seq: int = 0
@@ -212,14 +218,13 @@ async def stream_states(broker: Broker) -> list[StreamState]:
     return states
 
 
-async def takes_nothing_more(broker: Broker, stream: str, *, room_bytes: int) -> bool:
-    """Whether a stream has a limit and less room left than that; an investigator may ask this.
+async def how_full(broker: Broker, stream: str) -> StreamState:
+    """How one stream stands; an investigator may ask this.
 
     Raises:
-        BrokerError: the server does not answer, or will not say.
+        BrokerError: there is no such stream, or no answer.
     """
-    state = _state(stream, await _info(broker, stream))
-    return state.max_bytes > 0 and state.max_bytes - state.bytes < room_bytes
+    return _state(stream, await _info(broker, stream))
 
 
 async def when_ready(broker: Broker, *, within_s: float = 30.0) -> None:

@@ -16,8 +16,6 @@ from investigator.errors import BadInput, InvestigatorError, Refused
 from investigator.printable import printable
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from investigator.console.signed_file import SignedFile
     from investigator.console.verdict import Verdict
     from investigator.pgp.signer import Signer
@@ -45,6 +43,7 @@ def new(context: typer.Context) -> None:
     from investigator.cli.fleet import Asking
     from investigator.cli.request import ACTION_NEW, parse_run
     from investigator.cli.run import asked_for
+    from investigator.protocol.action import utc_text
     from investigator.protocol.envelope import Envelope
 
     request = parse_run(context.args, prog="investigator action new", flags=ACTION_NEW)
@@ -66,7 +65,7 @@ def new(context: typer.Context) -> None:
     envelope = Envelope(action=content.decode()).encode()  # also: it fits
     _write_action(out, envelope if request.as_envelope else content)
     said = sys.stderr if out == Path("-") else sys.stdout
-    print(f"wrote action {written.id}, valid until {_time(written.expireafter)}", file=said)
+    print(f"wrote action {written.id}, valid until {utc_text(written.expireafter)}", file=said)
     print(f"next: investigator action sign {out}", file=said)
 
 
@@ -224,7 +223,3 @@ def _verdict_if_possible(folder: Path, signed: SignedFile, action: Action, now_s
     except InvestigatorError as error:
         print(f"[notice] signatures are not checked: {printable(str(error))}", file=sys.stderr)
         return None
-
-
-def _time(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from investigator.console.signed_file import sealed_for
 from investigator.console.verdict import Told, Verdict
 from investigator.errors import BadInput
 from investigator.printable import printable
-from investigator.protocol.action import Action, Operation
+from investigator.protocol.action import Action, Operation, utc_text
 
 
 def names_of(folder: Path) -> dict[str, str]:
@@ -30,7 +29,7 @@ def head(action: Action, names: Mapping[str, str]) -> list[str]:
     return [
         f"action      {action.id}  {printable(action.name)}",
         f"target      {printable(action.target)}",
-        f"valid       {_time(action.validfrom)} to {_time(action.expireafter)}",
+        f"valid       {utc_text(action.validfrom)} to {utc_text(action.expireafter)}",
         f"operations  {', '.join(printable(operation.module) for operation in action.operations)}",
         f"results     can be opened by {sealed_for(action, names)}",
     ]
@@ -107,7 +106,7 @@ def verdict_document(action: Action, verdict: Verdict, problem: str) -> str:
 
 def _signature(one: Told) -> str:
     whose = printable(one.name) if not one.fingerprint else f"{printable(one.name)} {one.fingerprint}"
-    when = f", {_time(one.created)}" if one.created else ""
+    when = f", {utc_text(one.created)}" if one.created else ""
     if not one.problem:
         return f"good        {whose}{when} ({printable(one.place)})"
     altered = "; the action, or the signature, is not what it was" if one.altered else ""
@@ -138,7 +137,3 @@ def _left(action: Action, now_s: float) -> str:
         if left_s >= 2 * size_s:
             return f"{left_s // size_s} {unit} left"
     return f"{left_s} s left"
-
-
-def _time(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

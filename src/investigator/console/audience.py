@@ -48,6 +48,9 @@ class Audience(Protocol):
         `unfinished`: some of its answer came, and not all of it. One that had no state yet is told only if some came.
         """
 
+    async def room(self) -> None:
+        """Return when more can be told; asked between batches of answers, which wait where their number has a bound."""
+
     def progress(self, *, targeted: int, answered: int, found: int, failed: int, elapsed_s: float) -> None:
         """How it stands."""
 
@@ -75,6 +78,9 @@ class Unmoved:
         self, agent: str, name: str, state: Shown, outcome: Outcome | None, *, unfinished: bool = False
     ) -> None:
         """Not shown."""
+
+    async def room(self) -> None:
+        """There always is: nothing is kept here."""
 
     def progress(self, *, targeted: int, answered: int, found: int, failed: int, elapsed_s: float) -> None:
         """Not shown."""

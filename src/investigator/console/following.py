@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from investigator.console.audience import Audience, Shown, Summary, Unmoved
 from investigator.console.dispatch import Prepared
 from investigator.errors import BadInput
 from investigator.protocol.action import Action
 from investigator.protocol.result import Outcome, Result
+
+MAX_WAITING: Final = 256
+"""Outcomes that the loop has not taken yet; then no further answers are taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,8 @@ class Investigation:
 
     The action goes out with the first step of the loop. Every targeted agent is told exactly once, those that said nothing
     when it is over. Leaving the loop early ends the waiting, and nothing else: what arrived is kept, and the agents go on
-    (`Investigator.cancel` stops them). `async with` around the loop makes that happen at its end, whatever happens in it.
+    (`Investigator.cancel` stops them). `async with` around the loop makes that happen at its end, whatever happens in it. A loop that
+    is slower than the answers holds few of them: the others wait in the stream, and nothing is lost.
 
     The loop raises `BrokerError` when the broker goes away for good, and `DeploymentError` when answers could not be kept,
     after all that had arrived was told.
@@ -71,6 +75,7 @@ class Investigation:
         self._begun = False
         self._stop = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
+        self._told = _Told(warn)
 
     @property
     def summary(self) -> Summary:
@@ -103,6 +108,7 @@ class Investigation:
         if task is None or task.done():
             return
         self._stop.set()
+        self._told.let_go()
         await asyncio.wait({task})
 
     async def __aenter__(self) -> Self:
@@ -132,10 +138,10 @@ class Investigation:
         return await self._follow(prepared, audience, self._stop)
 
     async def _outcomes(self) -> AsyncGenerator[AgentOutcome, None]:
-        told = _Told(self._warn)
+        told = self._told
         self._following = asyncio.create_task(self._tell(told), name=f"investigation {self.action.id}")
         try:
-            while (outcome := await told.outcomes.get()) is not None:
+            while (outcome := await told.next_one()) is not None:
                 yield outcome
             await self._following
         finally:
@@ -148,7 +154,7 @@ class Investigation:
             await self._go(told)
         finally:
             self._summary = told.whole
-            told.outcomes.put_nowait(None)
+            told.end()
 
 
 class _Told(Unmoved):
@@ -156,9 +162,37 @@ class _Told(Unmoved):
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         super().__init__(warn)
-        self.outcomes: asyncio.Queue[AgentOutcome | None] = asyncio.Queue()
         self.published = False
         self.whole: Summary | None = None
+        self._waiting: asyncio.Queue[AgentOutcome | None] = asyncio.Queue()  # a batch beyond MAX_WAITING; see `room`
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self._wanted = True
+
+    async def next_one(self) -> AgentOutcome | None:
+        """The next agent's; None: that was all."""
+        outcome = await self._waiting.get()
+        if self._waiting.qsize() < MAX_WAITING:
+            self._has_room.set()
+        return outcome
+
+    def let_go(self) -> None:
+        """The loop takes no more: nobody is to wait for it, least of all whoever ends the work."""
+        self._wanted = False
+        self._has_room.set()
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        self._waiting.put_nowait(None)
+
+    async def room(self) -> None:
+        """A loop that is slower than the answers slows down how they are taken from the stream, which has them all.
+
+        What is told at the end, of agents that said nothing, waits without a bound, and holds nothing.
+        """
+        if self._wanted and self._waiting.qsize() >= MAX_WAITING:
+            self._has_room.clear()
+        await self._has_room.wait()
 
     def started(self, action: Action, *, targeted: int, expected: int) -> None:  # noqa: ARG002 - the audience's
         """From now on agents work on it."""
@@ -169,7 +203,7 @@ class _Told(Unmoved):
     ) -> None:
         """Into the loop."""
         code, reason, results = (outcome.code, outcome.reason, outcome.results) if outcome is not None else ("", "", [])
-        self.outcomes.put_nowait(AgentOutcome(agent, name, state, code, reason, tuple(results), unfinished))
+        self._waiting.put_nowait(AgentOutcome(agent, name, state, code, reason, tuple(results), unfinished))
 
     def summary(self, summary: Summary) -> None:
         """It is over."""

@@ -17,7 +17,7 @@ from investigator.errors import BrokerError, DeploymentError, Refused
 from investigator.protocol.subjects import FACTS, facts_subject
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from investigator.broker.connection import Broker
     from investigator.console.store import Store
@@ -58,6 +58,8 @@ class Intake(Counting):
     store: Store
     store_problem: DeploymentError | None = None
     """Why answers are not kept any more."""
+    room: Callable[[], Awaitable[None]] | None = None
+    """Awaited after each batch: whoever is told takes so much at a time, and what comes meanwhile waits in stream and `arrivals`."""
     _checkers: Checkers = field(default_factory=Checkers)
     _taken: set[bytes] = field(default_factory=set)
     _under_way: set[bytes] = field(default_factory=set)
@@ -99,6 +101,8 @@ class Intake(Counting):
                     taken(batch.payloads)
                     if len(self._unkept) >= KEEP_AT_ONCE:
                         await self._keep()
+                    if self.room is not None:
+                        await self.room()
         finally:
             self._under_way.difference_update(begun)
         await self._keep()

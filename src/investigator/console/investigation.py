@@ -9,23 +9,21 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from investigator.broker.streams import takes_nothing_more
 from investigator.console.concluding import conclude
 from investigator.console.dispatch import Prepared, publish
 from investigator.console.expecting import awaited, placed_for
 from investigator.console.fleet import load_fleet
 from investigator.console.forewarning import forewarnings
+from investigator.console.full_stream import warn_of_full_stream
 from investigator.console.opening import open_collection
 from investigator.console.store import Targeted
 from investigator.console.waiting import wait_for_answers
-from investigator.errors import BadInput, BrokerError
+from investigator.errors import BadInput
 from investigator.logs import about
 from investigator.protocol.action import utc
-from investigator.protocol.answer import MAX_PART_BYTES
-from investigator.protocol.subjects import ACTIONS, RESULTS
+from investigator.protocol.subjects import ACTIONS
 
 if TYPE_CHECKING:
-    from investigator.broker.connection import Broker
     from investigator.console.audience import Audience, Summary
     from investigator.console.collect import Collection
     from investigator.console.counting import Relay
@@ -66,7 +64,7 @@ async def investigate(
         problem = await wait_for_answers(collection, audience, awaited=expected, wait=wait, began=began, stop=stop)
         cut_short = stop.is_set() or problem is not None
         await collection.finish()
-        await _warn_of_full_stream(session.broker, audience)
+        await warn_of_full_stream(session.broker, audience)
         summary = conclude(
             collection,
             audience,
@@ -98,7 +96,7 @@ async def _open(prepared: Prepared, session: Session, audience: Audience, privat
         audience.outcome(agent, name, outcome.state, outcome)
 
     return open_collection(
-        prepared, session, fleet, targeted, private_key=private_key, on_outcome=tell, on_warning=audience.warn
+        prepared, session, fleet, targeted, private_key=private_key, on_outcome=tell, audience=audience
     )
 
 
@@ -147,16 +145,6 @@ async def _publish_again(prepared: Prepared, collection: Collection, audience: A
     with contextlib.suppress(BadInput):  # it has expired
         await publish(prepared, collection.broker, now_s=time.time(), only=lost)
         audience.warn("the broker lost its store: the action was published again")
-
-
-async def _warn_of_full_stream(broker: Broker, audience: Audience) -> None:
-    """What was heard live is told all the same; who asks later, or elsewhere, has it once there is room again."""
-    with contextlib.suppress(BrokerError):
-        if broker.is_connected and await takes_nothing_more(broker, RESULTS, room_bytes=MAX_PART_BYTES):
-            audience.warn(
-                f"stream {RESULTS} takes nothing more: answers wait on their hosts; `investigator enrol list` says who "
-                "sends how much, and `enrol revoke` shuts out who floods"
-            )
 
 
 def _log_published(prepared: Prepared, *, targeted: int, expected: int) -> None:

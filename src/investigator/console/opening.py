@@ -10,6 +10,7 @@ from investigator.console.collect import Collection
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from investigator.console.audience import Audience
     from investigator.console.dispatch import Prepared
     from investigator.console.fleet import Fleet
     from investigator.console.inventory import Host
@@ -25,12 +26,12 @@ def open_collection(
     *,
     private_key: bytes | None,
     on_outcome: Callable[[str, str, Outcome], None],
-    on_warning: Callable[[str], None],
+    audience: Audience,
     names: Mapping[str, str] | None = None,
 ) -> Collection:
     """One that nothing was read into yet; whoever opens it closes it.
 
-    `names`: further agents that an answer is expected of, id to name, where the inventory may have forgotten them.
+    `on_outcome` is told each agent that is final, `audience` the warnings, and answers wait until it has room. `names`: further agents that an answer is expected of, id to name, where the inventory may have forgotten them.
     """
     return Collection(
         action=prepared.action,
@@ -42,7 +43,8 @@ def open_collection(
         targeted=targeted,
         private_key=private_key,
         on_outcome=on_outcome,
-        on_warning=on_warning,
+        on_warning=audience.warn,
+        room=audience.room,
         enrolled=fleet.enrolled,
         names=names or {},
     )

@@ -138,6 +138,9 @@ class Relaying:
             agent, api.StateChange(action=self._id, agent=named, state=state, code=said.code, reason=said.reason)
         )
 
+    async def room(self) -> None:
+        """There always is: what a script does not take in time is dropped, and it is told so."""
+
     def progress(self, *, targeted: int, answered: int, found: int, failed: int, elapsed_s: float) -> None:  # noqa: ARG002 - the audience's
         """At most once a second."""
         if time.monotonic() - self._tally_s >= TALLY_EVERY_S:

@@ -27,6 +27,9 @@ class Quiet:
         self.stderr = stderr
         self.line = ProgressLine(stderr, wanted=progress_wanted(stdout, stderr))
 
+    async def room(self) -> None:
+        """There always is: what is shown is written at once."""
+
     def progress(self, *, targeted: int, answered: int, found: int, failed: int, elapsed_s: float) -> None:
         """How it stands."""
         text = f"{targeted} targeted, {answered} answered, {found} found, {failed} failed, {elapsed_s:.1f} s"

@@ -15,6 +15,7 @@ from investigator.console.cancelling import read_action
 from investigator.console.concluding import conclude
 from investigator.console.expecting import awaited, placed_for
 from investigator.console.fleet import load_fleet
+from investigator.console.full_stream import warn_of_full_stream
 from investigator.console.opening import open_collection
 from investigator.console.records import Entry, entries
 from investigator.console.sync import read_records
@@ -137,6 +138,7 @@ async def follow_results(
         if follow and not collection.is_over:
             problem = await wait_for_answers(collection, audience, awaited=expected, wait=True, began=began, stop=stop)
         await collection.finish()
+        await warn_of_full_stream(session.broker, audience)
         summary = conclude(
             collection,
             audience,
@@ -178,7 +180,7 @@ async def _open(asked: Asked, session: Session, audience: Audience, private_key:
         targeted,
         private_key=private_key,
         on_outcome=tell,
-        on_warning=audience.warn,
+        audience=audience,
         names={one.agent: one.name or one.agent for one in known},
     )
     collection.vouched = {one.agent for one in known}

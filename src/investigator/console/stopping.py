@@ -103,7 +103,7 @@ async def _open(
         fleet.counted(matching),
         private_key=private_key,
         on_outcome=following.ended,
-        on_warning=audience.warn,
+        audience=audience,
     )
     envelopes = (cancelling.envelope, cancelling.envelope.bare())
     collection.cancel = frozenset(hashlib.sha256(each.encode()).hexdigest() for each in envelopes)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 MAX_ERRORS: Final = 30
 WARNING: Final = "warning: "
@@ -34,3 +37,12 @@ class Notes:
         """Errors, how many more there were, notes; None where there is nothing to say."""
         more = [f"{self._more} more errors were not returned"] if self._more else []
         return [*self._errors, *more, *self._notes] or None
+
+
+def note_lines(result: Mapping[str, Any], *, everything: bool, prefix: str = "") -> Iterator[str]:
+    """A result's errors as they are printed: notes always, what could not be read, after `prefix`, with `everything`."""
+    for text in result.get("errors") or ():
+        if text.startswith(WARNING):
+            yield text
+        elif everything:
+            yield prefix + text

@@ -174,3 +174,8 @@ def sealing_key(text: str) -> bytes:
 def utc(seconds: float) -> datetime:
     """Seconds since 1970 as an aware time."""
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def utc_text(moment: datetime) -> str:
+    """A time as people are told it, to the second: 2026-11-24T03:00:00Z."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

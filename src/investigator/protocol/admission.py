@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from investigator.errors import BadInput, BadTarget, Refused
-from investigator.protocol.action import Action, parse_action
+from investigator.protocol.action import Action, parse_action, utc_text
 from investigator.protocol.envelope import decode_envelope
 from investigator.protocol.target import Ledger, judge, parse_condition
 
@@ -154,9 +154,11 @@ def admit(  # noqa: C901, PLR0911 - one list of checks, one after the other, is 
 
     # 6. It is valid now, give or take an investigator's clock that is a little ahead.
     if now_s + CLOCK_SKEW_S < action.validfrom.timestamp():
-        return refuse("not-yet-valid", f"valid from {_text(action.validfrom)}; this host's clock says {_text(now)}")
+        return refuse(
+            "not-yet-valid", f"valid from {utc_text(action.validfrom)}; this host's clock says {utc_text(now)}"
+        )
     if now >= action.expireafter:
-        return refuse("expired", f"expired {_text(action.expireafter)}; this host's clock says {_text(now)}")
+        return refuse("expired", f"expired {utc_text(action.expireafter)}; this host's clock says {utc_text(now)}")
 
     # 7. It never ran here. Where the ledger was lost, only signatures made since count: a new one by somebody without
     #    weight must not bring back what ran before. Nor must an investigator's clock that is ahead: the audit remembers.
@@ -181,7 +183,3 @@ def who_signed(data: bytes, signatures: tuple[str, ...], host: Host, now_s: int)
         else:
             said.signers[good.certificate] = max(good.created, said.signers.get(good.certificate, 0))
     return said
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

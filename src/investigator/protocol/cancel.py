@@ -18,7 +18,7 @@ import orjson
 
 from investigator.errors import BadInput
 from investigator.protocol.acl import CANCEL
-from investigator.protocol.action import MAX_LIFE, check_year, is_action_id, sealing_key
+from investigator.protocol.action import MAX_LIFE, check_year, is_action_id, sealing_key, utc_text
 from investigator.protocol.admission import CLOCK_SKEW_S, Refusal, who_signed
 from investigator.protocol.codec import convert, strict_loads
 from investigator.protocol.envelope import MAX_ENVELOPE_BYTES, Envelope
@@ -198,11 +198,11 @@ def judge_cancel(  # noqa: PLR0911 - one list of checks, as in `admit`
     # 6. The action may still run: within its life, which nobody makes longer than an action's.
     now = datetime.fromtimestamp(now_s, UTC)
     if now >= cancel.expireafter:
-        return refuse("expired", f"the action expired {_text(cancel.expireafter)}; this host's clock says {_text(now)}")
+        return refuse(
+            "expired", f"the action expired {utc_text(cancel.expireafter)}; this host's clock says {utc_text(now)}"
+        )
     if cancel.expireafter.timestamp() > now_s + MAX_LIFE.total_seconds() + CLOCK_SKEW_S:
-        return refuse("not-yet-valid", f"for an action that ends {_text(cancel.expireafter)}; now is {_text(now)}")
+        return refuse(
+            "not-yet-valid", f"for an action that ends {utc_text(cancel.expireafter)}; now is {utc_text(now)}"
+        )
     return Cancellation(raw, cancel, envelope, signers, shortage, _by=_GATE)
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,6 +1,6 @@
 """What a module could not do: said once each, capped with a count, notes never cut."""
 
-from investigator.modules.notes import MAX_ERRORS, Notes
+from investigator.modules.notes import MAX_ERRORS, Notes, note_lines
 
 
 def test_errors_are_said_once_and_beyond_the_cap_counted() -> None:
@@ -22,3 +22,14 @@ def test_notes_come_last_and_are_never_cut() -> None:
     told = notes.texts() or []
     assert told[:3] == ["a", "1 more errors were not returned", "warning: cut"]
     assert len(told) == 103
+
+
+def test_notes_are_printed_always_and_errors_when_everything_is_wanted() -> None:
+    result = {"errors": ["/a: permission denied", "warning: cut"]}
+    assert list(note_lines(result, everything=False)) == ["warning: cut"]
+    assert list(note_lines(result, everything=True)) == ["/a: permission denied", "warning: cut"]
+    assert list(note_lines(result, everything=True, prefix="error: ")) == [
+        "error: /a: permission denied",
+        "warning: cut",
+    ]
+    assert not list(note_lines({"errors": None}, everything=True))

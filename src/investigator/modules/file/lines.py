@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from investigator.modules.file.opening import on_one_line
+from investigator.modules.notes import note_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -13,7 +14,6 @@ _KINDS: Final = {
     "names": "name", "sizes": "size", "modes": "mode", "mtimes": "mtime", "contents": "content",
     "md5": "md5", "sha1": "sha1", "sha2": "sha2", "sha3": "sha3",
 }  # fmt: skip
-_WARNING: Final = "warning: "
 
 
 def result_lines(result: Mapping[str, Any], *, everything: bool) -> Iterator[str]:
@@ -24,9 +24,7 @@ def result_lines(result: Mapping[str, Any], *, everything: bool) -> Iterator[str
                 yield _found(label, element)
             elif everything:
                 yield f"0 match found in search '{label}'{_on_checks(element['search'])}"
-    for text in result.get("errors") or ():
-        if everything or text.startswith(_WARNING):
-            yield text
+    yield from note_lines(result, everything=everything)
     statistics = result.get("statistics")
     if everything and statistics:
         yield (

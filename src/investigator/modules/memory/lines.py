@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from investigator.modules.file.opening import on_one_line
 from investigator.modules.memory.checks import KINDS
-from investigator.modules.notes import WARNING
+from investigator.modules.notes import note_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,9 +27,7 @@ def result_lines(result: Mapping[str, Any], *, everything: bool) -> Iterator[str
     if everything:
         for text in failures:
             yield f"Failure: {on_one_line(text)}"
-    for text in result.get("errors") or ():
-        if everything or text.startswith(WARNING):
-            yield text
+    yield from note_lines(result, everything=everything)
     if everything and statistics:
         yield (
             f"Statistics: {statistics['processcount']} processes checked, {statistics['totalhits']} matched, "

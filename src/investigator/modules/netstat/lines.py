@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from investigator.modules.file.opening import on_one_line
 from investigator.modules.netstat.rows import DEFAULT
 from investigator.modules.netstat.survey import KINDS
-from investigator.modules.notes import WARNING
+from investigator.modules.notes import note_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,11 +37,7 @@ def result_lines(result: Mapping[str, Any], *, everything: bool) -> Iterator[str
                 yield f"found {_TEXTS[kind].format_map(_ABSENT | element)} for {asked}{_more(element)}"
             if everything and not found:
                 yield f"did not find anything for {asked}"
-    for text in result.get("errors") or ():
-        if text.startswith(WARNING):
-            yield text
-        elif everything:
-            yield f"error: {text}"
+    yield from note_lines(result, everything=everything, prefix="error: ")
     statistics = result.get("statistics")
     if everything and statistics:
         yield (

@@ -15,7 +15,7 @@ import msgspec
 
 from investigator.errors import BadParameters
 from investigator.modules.interface import MASK, Context, Need, Spec, flag
-from investigator.modules.notes import WARNING, Notes
+from investigator.modules.notes import Notes, note_lines
 from investigator.modules.ping.probes import (
     FAILED,
     REFUSED,
@@ -140,11 +140,7 @@ class PingModule:
         elements = result.get("elements")
         if elements:
             yield from _result_lines(elements, found=result["foundanything"], everything=everything)
-        for text in result.get("errors") or ():
-            if text.startswith(WARNING):
-                yield text
-            elif everything:
-                yield f"error: {text}"
+        yield from note_lines(result, everything=everything, prefix="error: ")
 
     def masked(self, result: Mapping[str, Any], parameters: Parameters) -> dict[str, Any]:  # noqa: ARG002
         """The result for extra privacy mode: no host's name or address, no failure's text."""

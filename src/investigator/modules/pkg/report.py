@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from investigator.modules.notes import WARNING
+from investigator.modules.notes import note_lines
 from investigator.protocol.codec import one_line
 
 if TYPE_CHECKING:
@@ -25,9 +25,7 @@ def result_lines(result: Mapping[str, Any], *, everything: bool) -> Iterator[str
     for one in (result.get("elements") or {}).get("packages") or ():
         text = f"pkgmatch name={one['name']} version={one['version']} type={one['type']} arch={one['arch']}"
         yield one_line(text, at_most=_MAX_CHARACTERS)
-    for text in result.get("errors") or ():
-        if everything or text.startswith(WARNING):
-            yield text
+    yield from note_lines(result, everything=everything)
     statistics = result.get("statistics")
     if everything and statistics:
         yield f"Statistics: runtime {statistics['execruntime']}"

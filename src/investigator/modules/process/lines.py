@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from investigator.modules.file.opening import on_one_line
-from investigator.modules.notes import WARNING
+from investigator.modules.notes import note_lines
 from investigator.modules.process.checks import KINDS
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ def result_lines(result: Mapping[str, Any], *, everything: bool) -> Iterator[str
                 yield f"{_process(element['process'])} in search '{label}'{_on_checks(element['search'])}"
             elif everything:
                 yield f"0 match found in search '{label}'{_on_checks(element['search'])}"
-    for text in result.get("errors") or ():
-        if everything or text.startswith(WARNING):
-            yield text
+    yield from note_lines(result, everything=everything)
     statistics = result.get("statistics")
     if everything and statistics:
         yield (

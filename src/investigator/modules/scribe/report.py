@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from investigator.modules.notes import WARNING
+from investigator.modules.notes import WARNING, note_lines
 from investigator.protocol.codec import one_line
 
 if TYPE_CHECKING:
@@ -78,9 +78,7 @@ def result_lines(result: Mapping[str, Any], *, everything: bool) -> Iterator[str
     for one in elements.get("results") or ():
         for line in show(one):
             yield _plain(line)
-    for text in result.get("errors") or ():
-        if everything or text.startswith(WARNING):
-            yield _plain(text)
+    yield from map(_plain, note_lines(result, everything=everything))
     statistics = result.get("statistics")
     if everything and statistics:
         yield f"Statistics: runtime {statistics['execruntime']}"

@@ -20,7 +20,7 @@ from investigator.modules.file.opening import on_one_line, open_file, path_text,
 from investigator.modules.file.parameters import Options, Search, is_absolute
 from investigator.modules.findings import Findings
 from investigator.modules.interface import MASK, Context, Need, Spec, flag
-from investigator.modules.notes import WARNING, Notes
+from investigator.modules.notes import Notes, note_lines
 from investigator.modules.sshkey.keys import CANDIDATE, Key, keys_of
 from investigator.protocol.result import Result
 
@@ -122,9 +122,7 @@ class SshKeyModule:
             encrypted = f" encrypted={str(key['encrypted']).lower()}" if key["type"] == "private" else ""
             md5, sha256 = key["fingerprint_md5"] or "unknown", key["fingerprint_sha256"] or "unknown"
             yield f"{on_one_line(key['path'])} [{key['type']}]{encrypted} md5fp={md5} sha256fp={sha256}"
-        for text in result.get("errors") or ():
-            if everything or text.startswith(WARNING):
-                yield text
+        yield from note_lines(result, everything=everything)
 
     def masked(self, result: Mapping[str, Any], parameters: Parameters) -> dict[str, Any]:  # noqa: ARG002 - the interface's
         """The result for extra privacy mode: no file's path and no error's text; fingerprints stay."""

@@ -16,7 +16,7 @@ import msgspec
 from investigator.errors import BadInput, BadParameters
 from investigator.modules.durations import duration_text, parse_duration
 from investigator.modules.interface import MASK, Context, Spec, flag
-from investigator.modules.notes import WARNING, Notes
+from investigator.modules.notes import Notes, note_lines
 from investigator.modules.timedrift.asking import Reply, ask_in_turn
 from investigator.modules.timedrift.servers import PLACES, PUBLIC, Server, configured_servers, parse_server
 from investigator.protocol.result import Result
@@ -109,11 +109,7 @@ class TimeDriftModule:
     def lines(self, result: Mapping[str, Any], *, everything: bool) -> Iterator[str]:
         """The time and the verdict; with `everything` errors and what each server said."""
         yield from _verdict_lines(result.get("elements") or {})
-        for text in result.get("errors") or ():
-            if text.startswith(WARNING):
-                yield text
-            elif everything:
-                yield f"error: {text}"
+        yield from note_lines(result, everything=everything, prefix="error: ")
         if everything:
             statistics = result.get("statistics") or {}
             if "exectime" in statistics:

@@ -10,7 +10,7 @@ from investigator.modules.durations import NS_PER_S, duration_text, utc_text
 from investigator.modules.file.opening import on_one_line, path_text
 from investigator.modules.findings import Findings
 from investigator.modules.interface import MASK
-from investigator.modules.notes import WARNING
+from investigator.modules.notes import note_lines
 from investigator.protocol.result import Result
 
 if TYPE_CHECKING:
@@ -116,9 +116,7 @@ def result_lines(result: Mapping[str, Any], *, everything: bool) -> Iterator[str
         yield f"group name={one['name']} gid={one['gid']} members={','.join(one['members'])}"
     for one in elements.get("sudoers") or ():
         yield f'sudoers who={one["who"]} rule="{one["rule"]}" in {on_one_line(one["file"])} line {one["line"]}'
-    for text in result.get("errors") or ():
-        if everything or text.startswith(WARNING):
-            yield text
+    yield from note_lines(result, everything=everything)
     statistics = result.get("statistics")
     if everything and statistics:
         yield (

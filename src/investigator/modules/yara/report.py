@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from investigator.modules.file.opening import on_one_line, path_text
 from investigator.modules.findings import Findings
-from investigator.modules.notes import WARNING, Notes
+from investigator.modules.notes import Notes, note_lines
 from investigator.protocol.result import Result
 
 if TYPE_CHECKING:
@@ -90,6 +90,4 @@ def result_lines(result: Mapping[str, Any], *, everything: bool) -> Iterator[str
     for match in (result.get("elements") or {}).get("Matches") or ():
         pid = f" [pid:{match['Pid']}]" if match.get("Pid") else ""
         yield f"{on_one_line(match['Object'])}{pid} [{','.join(match['MatchedRules'])}]"
-    for text in result.get("errors") or ():
-        if everything or text.startswith(WARNING):
-            yield text
+    yield from note_lines(result, everything=everything)
