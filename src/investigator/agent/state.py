@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import time
 from contextlib import ExitStack, contextmanager
@@ -56,6 +57,15 @@ class AgentState:
         self.revocations: Revocations
         self._database: sqlite3.Connection
         self._closing = ExitStack()
+
+    @property
+    def mark(self) -> str:
+        """What this agent's processes are known by, and those of its earlier lives: its id, and where its state lies.
+
+        By the id alone two agents on one host, one with a copy of the other's state, would end each other's workers.
+        """
+        place = b"" if self.folder is None else os.fsencode(self.folder.resolve())
+        return f"{self.identity.id}-{hashlib.sha256(place).hexdigest()[:8]}"
 
     def __enter__(self) -> Self:
         """Open, or make at the first start.

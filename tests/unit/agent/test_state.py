@@ -1,6 +1,7 @@
 """The state folder: one agent at a time, one key for life, and nothing that others can read or write."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -210,3 +211,18 @@ def test_simulated_agents_leave_nothing_behind_and_each_has_its_own_key() -> Non
         one.outbox.add("x", [b"x"])
         assert other.outbox.pending() == []
         assert one.identity.id != other.identity.id
+
+
+def test_a_copied_state_on_the_same_host_has_other_processes_and_the_same_one_started_again_has_the_same(
+    tmp_path: Path,
+) -> None:
+    with AgentState(tmp_path / "state", machine="m") as state:
+        mark = state.mark
+    shutil.copytree(tmp_path / "state", tmp_path / "copy")
+    with (
+        AgentState(tmp_path / "x" / ".." / "state", machine="m") as again,
+        AgentState(tmp_path / "copy", machine="m") as copy,
+    ):
+        assert again.mark == mark
+        assert copy.identity.id == again.identity.id
+        assert copy.mark != mark
