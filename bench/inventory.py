@@ -15,6 +15,7 @@ import asyncio
 import multiprocessing
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Iterator
@@ -54,6 +55,12 @@ from investigator.protocol.token import SecretToken, prove
 from open_broker import OpenServer, fill
 
 TARGET = "os='windows' AND name LIKE 'host-%3' AND tags->>'site'='ber' AND status='online'"
+WATCHED = """
+import resource, subprocess, sys, time
+began = time.perf_counter()
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
 Agent = tuple[bytes, int]
 Made = list[tuple[bytes, str, bytes, bytes]]
 
@@ -213,17 +220,15 @@ async def commands(home: Path, broker: Broker, agents: int) -> None:
 
 
 def run(home: Path, words: list[str]) -> tuple[float, int]:
-    """How long a command takes, and the most memory that it has, in bytes."""
-    began = time.perf_counter()
-    environment = {**os.environ, "INVESTIGATOR_HOME": str(home)}
-    with subprocess.Popen(
-        [*own_command(), *words], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(process.returncode)
-    return time.perf_counter() - began, usage.ru_maxrss * 1024
+    """How long a command takes, and the most memory that it has, in bytes: a small process starts it, and looks."""
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, *own_command(), *words],
+        env={**os.environ, "INVESTIGATOR_HOME": str(home)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    wall_s, peak_kb = done.stdout.split()
+    return float(wall_s), int(peak_kb) * 1024
 
 
 if __name__ == "__main__":

@@ -133,6 +133,8 @@ class _Process:
         async with self._writing:
             if self._process is None:
                 self._process = await _execute()
+            if self._process.returncode is not None:  # asyncio logs what is written to it still
+                raise ProcessLookupError
             to, back = self._process.stdin, self._process.stdout
             assert to is not None
             assert back is not None
