@@ -2,8 +2,8 @@
 
     .venv/bin/python bench/idle.py [--seconds 40] [--settle 12]
 
-A real agent beside a real broker, with the settings that `investigator init` writes. Memory is PSS; the broker shares pages
-of Python with the agent here, as other programs in Python would. A wake-up is a voluntary context switch of any thread:
+A real agent beside a real broker, with the settings that `investigator init` writes. Memory is PSS: of pages that others map
+too, Python's and OpenSSL's, a part, so that it is less the more programs in Python run here. What is theirs alone is told beside it. A wake-up is a voluntary context switch of any thread:
 it slept, and there was something to do.
 """
 
@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from figures import figure
-from lone_agent import family, lone_agent, pss_mb
+from lone_agent import family, lone_agent, private_mb, pss_mb
 
 
 def main() -> None:
@@ -35,6 +35,8 @@ def report(pids: list[int], seconds: float) -> None:
     after = [spent(pid) for pid in pids]
     memory = [pss_mb(pid) for pid in pids]
     figure("idle.pss", sum(memory), unit="MB", goal=40, note=f"agent, fork server: {numbers(memory, '.1f')}")
+    private = [private_mb(pid) for pid in pids]
+    figure("idle.private", sum(private), unit="MB", note=f"of it theirs alone: {numbers(private, '.1f')}")
     cpu = [100 * (one[0] - other[0]) / took_s for one, other in zip(after, before, strict=True)]
     figure("idle.cpu", sum(cpu), unit="%", goal=0.1, note=f"of a processor, over {took_s:.0f} s: {numbers(cpu, '.4f')}")
     wakes = [(one[1] - other[1]) / took_s for one, other in zip(after, before, strict=True)]

@@ -49,6 +49,12 @@ def family(pid: int) -> list[int]:
     return found
 
 
+def private_mb(pid: int) -> float:
+    """What it alone holds of the memory, in millions of bytes: the part that does not depend on who else runs here."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_")) * 1024 / 1e6
+
+
 def pss_mb(pid: int) -> float:
     """What it holds of the memory, in millions of bytes: pages that others map too count in parts."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()

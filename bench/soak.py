@@ -1,6 +1,6 @@
 """A week of actions in minutes: whether an agent's memory stays flat.
 
-    .venv/bin/python bench/soak.py              10,000 actions
+    .venv/bin/python bench/soak.py              20,000 actions, ten minutes or more: at half of them all that is remembered is full
     .venv/bin/python bench/soak.py --quick      1,000 of them, in less than a minute
 
 A real broker, a real agent with its fork server and a worker for each action, which looks for a file in a small tree and
@@ -25,7 +25,7 @@ from investigator import Investigator
 from lone_agent import family, lone_agent, pss_mb
 
 QUICK = 1000
-ACTIONS = 10_000
+ACTIONS = 20_000
 FLAT = 1.03
 LIFE = timedelta(minutes=5)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from investigator.console.enrolled import load_enrolled
 from investigator.console.heads import keep_heads
+from investigator.console.inventory import asks_ledger
 from investigator.console.inventory_cache import load_inventory
 from investigator.console.sync import rebuild
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from investigator.console.inventory import Host, Inventory
     from investigator.console.session import Session
     from investigator.console.store import Store
+    from investigator.protocol.target import Condition
 
 LOOK_AGAIN_AFTER_S: Final = 5.0
 
@@ -52,6 +54,11 @@ async def load_fleet(session: Session) -> Fleet:
     enrolled = await load_enrolled(session)
     await enrolled.judge(inventory.hosts.values())
     return Fleet(inventory, enrolled, [*inventory.dropped, *await keep_heads(session.store, inventory)])
+
+
+async def earlier_outcomes(store: Store, condition: Condition | None) -> set[tuple[str, str, str]]:
+    """What `Inventory.matching` needs of them for this condition. Most ask nothing, and there may be millions: none is read then."""
+    return await store.who_came_to() if asks_ledger(condition) else set()
 
 
 class Believed:

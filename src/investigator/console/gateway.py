@@ -24,7 +24,7 @@ from investigator.console.cancelling import Cancelling, check_cancel, publish_ca
 from investigator.console.condition import compile_target
 from investigator.console.counting import Relay
 from investigator.console.dispatch import Prepared
-from investigator.console.fleet import load_fleet
+from investigator.console.fleet import earlier_outcomes, load_fleet
 from investigator.console.investigation import investigate
 from investigator.console.recorded import recorded_actions
 from investigator.console.records import Signatures
@@ -143,7 +143,7 @@ class Gateway:
         condition = compile_target(api.read_request(exchange.data, api.Agents).target)[1]
         fleet = await load_fleet(await self._session())
         now = utc(time.time())
-        hosts = fleet.inventory.matching(condition, now, await self.store.who_came_to())
+        hosts = fleet.inventory.matching(condition, now, await earlier_outcomes(self.store, condition))
         for line in [*fleet.warnings, *fleet.standings(hosts)]:
             await exchange.send(api.encode(api.Notice(text=line)))
         for host in hosts:

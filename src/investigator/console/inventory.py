@@ -146,7 +146,7 @@ class Inventory:
 
         `came_to`: (action id, agent id, state) of earlier outcomes, for targets that ask for these.
         """
-        if condition is not None and not _asks_ledger(condition.tree):
+        if not asks_ledger(condition):
             came_to = ()
         hosts = sorted(self.hosts.values(), key=lambda host: (host.name, host.id))
         return [host for host in hosts if condition is None or _is_meant(condition, host, now, came_to)]
@@ -227,8 +227,12 @@ def _is_meant(condition: Condition, host: Host, now: datetime, came_to: Collecti
         return True
 
 
-def _asks_ledger(node: object) -> bool:
+def asks_ledger(condition: Condition | None) -> bool:
     """Whether the condition asks what an earlier action found: it is then bound anew for every host, which costs."""
+    return condition is not None and _has_ledger(condition.tree)
+
+
+def _has_ledger(node: object) -> bool:
     if not isinstance(node, list):
         return False
-    return (len(node) == 2 and node[0] in ("found", "notfound")) or any(_asks_ledger(item) for item in node)
+    return (len(node) == 2 and node[0] in ("found", "notfound")) or any(_has_ledger(item) for item in node)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from investigator.console.concluding import conclude
 from investigator.console.dispatch import Prepared, publish
 from investigator.console.expecting import awaited, placed_for
-from investigator.console.fleet import load_fleet
+from investigator.console.fleet import earlier_outcomes, load_fleet
 from investigator.console.forewarning import forewarnings
 from investigator.console.full_stream import warn_of_full_stream
 from investigator.console.opening import open_collection
@@ -85,7 +85,8 @@ async def investigate(
 async def _open(prepared: Prepared, session: Session, audience: Audience, private_key: bytes | None) -> Collection:
     """Whom the action means, and what to know of them before they are asked."""
     fleet = await load_fleet(session)
-    matching = fleet.inventory.matching(prepared.condition, utc(time.time()), await session.store.who_came_to())
+    came_to = await earlier_outcomes(session.store, prepared.condition)
+    matching = fleet.inventory.matching(prepared.condition, utc(time.time()), came_to)
     targeted = fleet.counted(matching)
     for line in [*fleet.warnings, *fleet.standings(matching), *forewarnings(targeted, prepared.action)]:
         audience.warn(line)

@@ -33,7 +33,7 @@ from investigator.console.author import DEFAULT_TARGET, Author
 from investigator.console.cancelling import Cancelling, find_action, publish_cancel
 from investigator.console.condition import compile_target
 from investigator.console.dispatch import Prepared
-from investigator.console.fleet import clocks_off, load_fleet
+from investigator.console.fleet import clocks_off, earlier_outcomes, load_fleet
 from investigator.console.following import Investigation
 from investigator.console.investigation import investigate
 from investigator.console.link import console_link
@@ -248,7 +248,7 @@ class Investigator:
         condition = None if target is None else compile_target(target, self._author.config.targets)[1]
         fleet = await load_fleet(await self._session())
         now = utc(time.time())
-        came_to = await self._store.who_came_to()
+        came_to = await earlier_outcomes(self._store, condition)
         with not_collecting():
             hosts = fleet.inventory.matching(condition, now, came_to)
         for line in [*fleet.enrolled.problems, *fleet.warnings, *fleet.standings(hosts), *clocks_off(hosts)]:

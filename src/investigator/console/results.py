@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from investigator.console.cancelling import read_action
 from investigator.console.concluding import conclude
 from investigator.console.expecting import awaited, placed_for
-from investigator.console.fleet import load_fleet
+from investigator.console.fleet import earlier_outcomes, load_fleet
 from investigator.console.full_stream import warn_of_full_stream
 from investigator.console.opening import open_collection
 from investigator.console.records import Entry, entries
@@ -192,8 +192,9 @@ async def _open(asked: Asked, session: Session, audience: Audience, private_key:
 
 async def _reckoned(asked: Asked, session: Session, fleet: Fleet, audience: Audience) -> list[Host]:
     """Whom the action must have meant when it was asked."""
-    came_to = await session.store.who_came_to()
-    matching = fleet.inventory.matching(asked.prepared.condition, utc(asked.asked_s), came_to)
+    condition = asked.prepared.condition
+    came_to = await earlier_outcomes(session.store, condition)
+    matching = fleet.inventory.matching(condition, utc(asked.asked_s), came_to)
     for line in fleet.standings(matching):
         audience.warn(line)
     return fleet.counted(matching)

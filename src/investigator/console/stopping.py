@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from investigator.console.audience import Audience, Summary
 from investigator.console.cancelling import Cancelling, publish_cancel
 from investigator.console.expecting import awaited
-from investigator.console.fleet import load_fleet
+from investigator.console.fleet import earlier_outcomes, load_fleet
 from investigator.console.opening import open_collection
 from investigator.console.waiting import until_stopped
 from investigator.protocol.action import utc
@@ -94,7 +94,8 @@ async def _open(
     fleet = await load_fleet(session)
     for line in fleet.warnings:
         audience.warn(line)
-    matching = fleet.inventory.matching(action.condition, utc(time.time()), await session.store.who_came_to())
+    came_to = await earlier_outcomes(session.store, action.condition)
+    matching = fleet.inventory.matching(action.condition, utc(time.time()), came_to)
     following = _Following(audience)
     following.collection = collection = open_collection(
         action,
