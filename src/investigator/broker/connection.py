@@ -131,7 +131,7 @@ class Broker:
         await self._supervisor.start(give_up_after_s)
 
     async def become(self, credentials: Credentials) -> None:
-        """Be this user from now on: whatever is under way is lost, and the connection made anew, as after a failure.
+        """Be this user from now on: whatever is under way is lost, and the connection made anew, at once: nothing has failed.
 
         For a token that is renewed: a server ends the connection of one that has expired, and takes no other on it.
         """

@@ -91,9 +91,8 @@ def aligned(rows: Iterable[Sequence[str]], heads: Sequence[tuple[str, int]]) -> 
 
 def _column(cells: Sequence[str], limit: int) -> list[str]:
     together = "".join(cells)
-    if (
-        together.isascii() and together.isprintable()
-    ):  # mostly; looking at each cell costs more than the rest of a table
+    # mostly so; looking at each cell costs more than the rest of a table
+    if together.isascii() and together.isprintable():
         width = max(map(len, cells))
         if width <= limit:
             return [cell.ljust(width) for cell in cells]
