@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 from fleet_deployment import enlist, raise_open_files
 from fleet_simulated import loop_factory
 from fleet_stages import watch
+from investigator import __version__
 from investigator.agent import forkserver, main, runner, server
 from investigator.agent.facts import gather_row
 from investigator.agent.limits import die_with
@@ -197,7 +198,7 @@ def be_fork_server(control: int) -> NoReturn:
         os.chdir("/")
         moved = os.dup2(control, 3)
         os.closerange(4, 64)
-        forkserver.main([str(moved), ""])
+        forkserver.main([str(moved), "", __version__])
     finally:
         os._exit(1)
 

@@ -15,11 +15,15 @@ from investigator.program import own_command
 
 
 @contextlib.contextmanager
-def lone_agent(*words: str) -> Iterator[tuple[Path, int]]:
-    """The deployment's home, and the agent's process id once it is connected; `words` go on its command line."""
+def lone_agent(*words: str, settings: str = "") -> Iterator[tuple[Path, int]]:
+    """The deployment's home, and the agent's process id once it is connected.
+
+    `words` go on its command line, `settings` into its agent.toml.
+    """
     with tempfile.TemporaryDirectory(prefix="investigator-bench-") as scratch, contextlib.ExitStack() as stack:
         home = Path(scratch) / "home"
         create_deployment(home, port=0, passphrase=None)
+        (home / "agent.toml").write_text(settings + (home / "agent.toml").read_text())
         environment = {**os.environ, "INVESTIGATOR_HOME": str(home)}
         stack.enter_context(_process([*own_command(), "broker"], environment, until="broker ready"))
         command = [*own_command(), "agent", "--name", "alone", *words]

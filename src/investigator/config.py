@@ -113,6 +113,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """`auto`: operations get cgroups where this agent has a part of the tree to itself; `off`; or a folder for them."""
     module_niceness: Annotated[int, msgspec.Meta(ge=0, le=19)] = 19
     """19 never delays what the host is there for, and makes an operation slow on a host that is busy all the time."""
+    module_warm_s: Annotated[float, msgspec.Meta(ge=0, le=86_400 * 365)] = 300.0
+    """How long the process that workers are forked from stays when there is nothing to run."""
     extraprivacymode: bool = False
     """Results leave this host with names of files, people, peers and hosts masked, and no error's text; as MIG calls it."""
     facts_refresh_s: Positive = 300.0

@@ -340,6 +340,55 @@ def test_a_fork_server_that_died_unnoticed_is_replaced_within_the_same_run():
     run(story())
 
 
+def test_a_fork_server_with_nothing_to_run_goes_after_a_while_and_comes_again_when_there_is():
+    async def story():
+        async with workers(warm_s=0.05) as runner:
+            for _ in range(3):
+                await death_of(runner.server_pid)
+                assert (processes.marked(runner.mark), runner.server_pid) == ([], None)
+                assert (await do(runner, "behave")).state == "done"
+
+    run(story())
+
+
+def test_it_stays_while_an_operation_runs_however_long_that_takes(tmp_path):
+    async def story():
+        async with workers(warm_s=0.0) as runner:
+            task = asyncio.create_task(do(runner, "hang_with_children", path=str(tmp_path / "pids"), seconds=2.0))
+            await lines_of(tmp_path / "pids", 4)
+            server = runner.server_pid
+            assert (await do(runner, "behave")).state == "done"
+            assert runner.server_pid == server
+            assert (await task).state == "timeout"
+            await death_of(server)
+
+    run(story())
+
+
+def test_an_operation_that_comes_at_any_moment_of_its_going_is_run():
+    async def story():
+        async with workers(warm_s=0.0) as runner:
+            for moment in range(12):
+                assert (await do(runner, "behave")).state == "done"
+                await asyncio.sleep(moment / 1000)  # its end takes about ten milliseconds
+
+    run(story())
+
+
+def test_a_fork_server_of_another_version_than_the_agent_is_not_used(monkeypatch):
+    async def story():
+        async with workers(warm_s=0.0) as runner:
+            await death_of(runner.server_pid)
+            monkeypatch.setattr("investigator.__version__", "0.0.9")
+            ran = await do(runner, "behave")
+            assert (ran.state, ran.code) == ("failed", "crashed")
+            assert ran.result.errors == [
+                "the program's files are of another version than the agent that runs: start the agent again"
+            ]
+
+    run(story())
+
+
 def test_signals_to_the_whole_service_leave_the_decision_to_the_agent():
     async def story():
         async with workers() as runner:

@@ -30,6 +30,8 @@ def run(command: str, tree: Path, commands: Path) -> subprocess.CompletedProcess
     if command == "make docs":
         command = re.search(r"^docs:.*\n\t\$\(BIN\)/(.*)$", (tree / "Makefile").read_text(), re.MULTILINE)[1]  # type: ignore[index]
     kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
+    # Without a place of its own, the inner pytest tidies up what earlier sessions left behind, however long that takes.
+    kept["PYTEST_DEBUG_TEMPROOT"] = str(tree.parent)
     path = f"{commands}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         ["/bin/sh", "-c", command],

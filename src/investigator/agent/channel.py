@@ -22,6 +22,8 @@ from investigator.protocol.result import Result, UnreadResult
 
 MARK: Final = "INVESTIGATOR_WORKERS"
 """The environment variable that marks a fork server and what came of it; it is written and never obeyed."""
+OTHER_VERSION: Final = 75
+"""The fork server's exit status when its code is not of the agent's version: the files were replaced while that ran."""
 FRAME_HEAD: Final = struct.Struct(">I")
 MORE: Final = 1 << 31
 """Added to the length of a frame that holds a piece of the findings; the answer is still to come."""

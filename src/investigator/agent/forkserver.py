@@ -24,9 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
+from investigator import __version__
 from investigator.agent import processes, worker
 from investigator.agent.cgroups import Cgroups
-from investigator.agent.channel import Kind, Record, receive_record, send_record
+from investigator.agent.channel import OTHER_VERSION, Kind, Record, receive_record, send_record
 from investigator.agent.limits import Limits, adopt_orphans, gain_no_privileges
 from investigator.agent.rehearsal import rehearse
 from investigator.agent.throttle import Throttle
@@ -48,11 +49,14 @@ _LONGEST_SWEEP_PAUSE_MS: Final = 256
 def main(arguments: list[str]) -> NoReturn:
     """Serve until the agent goes.
 
-    `arguments`: the control socket's descriptor; the folder for cgroups, or nothing; `name=place` of extra modules.
+    `arguments`: the control socket's descriptor; the folder for cgroups, or nothing; the agent's version; `name=place` of
+    extra modules.
     """
+    if arguments[2] != __version__:
+        os._exit(OTHER_VERSION)
     control = socket.socket(fileno=int(arguments[0]))
     control.set_inheritable(False)
-    for argument in arguments[2:]:
+    for argument in arguments[3:]:
         name, _, place = argument.partition("=")
         MODULES[name] = place
     for name in MODULES:

@@ -69,7 +69,13 @@ async def _serve_as(home: Path, config: AgentConfig, logs: Logs, *, name: str, s
         setting = TokenSetting(home / AGENT_FILE, config.enrolment)
         enrolment = Enrolment(config.broker, opened, setting, name=name)
         limits, cgroups = limits_of(config), _cgroups(config)
-        runner = Runner(limits, mark=opened.mark, private=config.extraprivacymode, cgroups=cgroups)
+        runner = Runner(
+            limits,
+            mark=opened.mark,
+            private=config.extraprivacymode,
+            cgroups=cgroups,
+            warm_s=config.module_warm_s,
+        )
         logging.getLogger(__name__).info("operations are held to their limits by %s: %s", runner.held_by, limits)
         async with runner:
             persistence = Persistence(runner, config, opened, name=name)

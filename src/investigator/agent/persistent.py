@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "modules"
 """In the agent's state folder: a folder for each persistent module."""
+SURVEYED_S: Final = 3600.0
+"""How old the answer to which modules can run may be before a fork server is started only to ask again."""
 _log = logging.getLogger(__name__)
 
 
@@ -41,6 +43,8 @@ class Persistence:
         """
         self._runner = runner
         state.alerts.per_minute = config.alerts_per_minute
+        self._found: Survey | None = None
+        self._found_s = 0.0
         self._keepers: dict[str, Keeper] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._off = "agent.toml says nopersistmods" if config.nopersistmods else ""
@@ -96,7 +100,10 @@ class Persistence:
         Raises:
             DeploymentError: no worker answers.
         """
-        found = await self._runner.survey()
+        now_s = time.monotonic()
+        if self._found is None or self._runner.server_pid is not None or now_s - self._found_s >= SURVEYED_S:
+            self._found, self._found_s = await self._runner.survey(), now_s
+        found = self._found
         unavailable = dict(found.unavailable)
         for module in PERSISTENT:
             keeper = self._keepers.get(module)

@@ -26,7 +26,7 @@ from investigator.modules import MODULES
 from investigator.protocol.result import MAX_PIECES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from types import TracebackType
 
     from investigator.agent.cgroups import Cgroups
@@ -65,7 +65,8 @@ class Runner:
     `mark` is a name that this agent has again when it is started again, and no other agent has: what an earlier life
     left behind carries it, and is ended by `start`. `modules` adds to the catalogue (name to import path), for tests,
     which need modules that misbehave. With `private`, extra privacy mode, results leave their workers masked. `cgroups` is
-    where each operation gets a cgroup; without it signals hold it to its share of a processor.
+    where each operation gets a cgroup; without it signals hold it to its share of a processor. The fork server goes when it
+    had nothing to run for `warm_s`: it is a third of an idle agent's memory, and ready again in 0.15 s (docs/adr/0005).
     """
 
     def __init__(
@@ -77,8 +78,10 @@ class Runner:
         modules: Mapping[str, str] | None = None,
         private: bool = False,
         cgroups: Cgroups | None = None,
+        warm_s: float = 300.0,
     ) -> None:
         self.limits = limits
+        self._warm_s = warm_s
         self._cgroups = cgroups
         self._private = private
         self.slots = concurrency or max(4, 2 * (os.cpu_count() or 1))
@@ -92,6 +95,11 @@ class Runner:
         self._modules = dict(modules or {})
         self._server: Server | None = None
         self._starting = asyncio.Lock()
+        """Held while a fork server starts or ends: the end of one would take another's processes for what it left behind."""
+        self._uses = 0
+        self._used_s = 0.0
+        self._resting: asyncio.TimerHandle | None = None
+        self._retiring: asyncio.Task[None] | None = None
         self._open = False
 
     @property
@@ -122,12 +130,15 @@ class Runner:
         elif self._server is None:
             await end_marked(self.mark)
         self._open = True
-        await self._ready_server()
+        with self._in_use():
+            await self._ready_server()
 
     async def close(self) -> None:
         """End the fork server, and every operation that still runs."""
         async with self._starting:
             self._open = False
+            if self._resting is not None:
+                self._resting.cancel()
             server, self._server = self._server, None
             if server is not None:
                 await server.close()
@@ -211,12 +222,8 @@ class Runner:
             private=self._private,
             keeps=folder,
         )
-        ours, theirs = socket.socketpair()
-        stderr = stderr_file()
-        try:
-            with theirs:
-                server, operation = await self._begin(theirs, stderr, float("inf"), limits)
-            ours.settimeout(0)
+        with self._sockets() as (ours, theirs, stderr):
+            server, operation = await self._begin(theirs, stderr, float("inf"), limits)
             ended = server.ended(operation)
             try:
                 with contextlib.suppress(OSError):  # it ended at once: its end is told
@@ -234,9 +241,6 @@ class Runner:
                     if not ended.done():
                         await server.kill()
                 server.forget(operation)
-        finally:
-            ours.close()
-            os.close(stderr)
 
     async def _run_now(
         self,
@@ -265,20 +269,53 @@ class Runner:
             frame = _frame(request)
         except (TypeError, ValueError, RecursionError) as error:
             return failed("bad-parameters", f"module {module}: parameters: {error}")
-        ours, theirs = socket.socketpair()
-        stderr = stderr_file()
-        try:
-            with theirs:
-                server, operation = await self._begin(theirs, stderr, until_s, limits)
-            ours.settimeout(0)
+        with self._sockets(keeps=module != CATALOGUE) as (ours, theirs, stderr):
+            server, operation = await self._begin(theirs, stderr, until_s, limits)
             largest = largest_answer(limits)
             end, heard = await self._converse(server, operation, ours, frame, until_s, largest=largest, take=take)
             took_s = time.monotonic() - started_s
             last_words = functools.partial(self._last_words, stderr)
             return judge(end, heard, limits=limits, took_s=took_s, last_words=last_words)
+
+    @contextlib.contextmanager
+    def _sockets(self, *, keeps: bool = True) -> Iterator[tuple[socket.socket, socket.socket, int]]:
+        """Ours and the worker's, and its standard error; while they are there the fork server is in use."""
+        ours, theirs = socket.socketpair()
+        ours.settimeout(0)
+        stderr = stderr_file()
+        try:
+            with self._in_use(keeps=keeps):
+                yield ours, theirs, stderr
         finally:
             ours.close()
+            theirs.close()
             os.close(stderr)
+
+    @contextlib.contextmanager
+    def _in_use(self, *, keeps: bool = True) -> Iterator[None]:
+        """The fork server stays meanwhile, and goes when for `warm_s` nobody has used it that `keeps` it."""
+        self._uses += 1
+        if self._resting is not None:
+            self._resting.cancel()
+        try:
+            yield
+        finally:
+            self._uses -= 1
+            now_s = time.monotonic()
+            if keeps:
+                self._used_s = now_s
+            if not self._uses and self._open:
+                pause_s = max(0.0, self._used_s + self._warm_s - now_s)
+                self._resting = asyncio.get_running_loop().call_later(pause_s, self._rest)
+
+    def _rest(self) -> None:
+        self._retiring = asyncio.get_running_loop().create_task(self._retire(), name="fork server's end")
+
+    async def _retire(self) -> None:
+        async with self._starting:
+            if not self._uses and self._server is not None:
+                server, self._server = self._server, None
+                await server.close()
 
     def _last_words(self, stderr: int) -> str:
         """What the worker wrote to its standard error, unless it is to be masked."""
@@ -287,15 +324,16 @@ class Runner:
     async def _begin(
         self, connection: socket.socket, stderr: int, until_s: float, limits: Limits
     ) -> tuple[Server, int]:
-        """Hand the operation to a fork server: a new one, if it turns out that the present one is gone."""
-        for _ in range(_ATTEMPTS):
-            server = await self._ready_server()
-            try:
-                number = server.run(connection, stderr, deadline_s=until_s, limits=limits)
-            except OSError:
-                await server.kill()
-            else:
-                return server, number
+        """Hand the operation, with the worker's end of the connection, to a fork server: a new one, if there is none."""
+        with connection:
+            for _ in range(_ATTEMPTS):
+                server = await self._ready_server()
+                try:
+                    number = server.run(connection, stderr, deadline_s=until_s, limits=limits)
+                except OSError:
+                    await server.kill()
+                else:
+                    return server, number
         raise DeploymentError(f"the workers' server process ended {_ATTEMPTS} times in a row")
 
     async def _ready_server(self) -> Server:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import investigator
 from investigator.agent import processes
-from investigator.agent.channel import MARK, Kind, Record, receive_record, send_record
+from investigator.agent.channel import MARK, OTHER_VERSION, Kind, Record, receive_record, send_record
 from investigator.errors import DeploymentError
 
 if TYPE_CHECKING:
@@ -78,6 +78,10 @@ class Server:
             await self.kill()
             how = "ended" if isinstance(error, EOFError) else f"was not ready within {START_S:g} s"
             status = self._process.returncode
+            if status == OTHER_VERSION:
+                raise DeploymentError(
+                    "the program's files are of another version than the agent that runs: start the agent again"
+                ) from None
             raise DeploymentError(f"the workers' server process {how} at its start (exit status {status})") from None
         except BaseException:
             await self.kill()
@@ -207,6 +211,7 @@ def _execute(control: int, mark: str, modules: Mapping[str, str], cgroups: Path 
             "investigator-workers",
             str(control),
             str(cgroups or ""),
+            investigator.__version__,
             *extra,
             "--",
             *path,
