@@ -365,6 +365,17 @@ def test_it_stays_while_an_operation_runs_however_long_that_takes(tmp_path):
     run(story())
 
 
+def test_to_ask_which_modules_can_run_keeps_it_no_longer():
+    async def story():
+        async with workers(warm_s=5.0) as runner:
+            server = runner.server_pid
+            runner._used_s -= 4.9
+            assert "file" in (await runner.survey()).modules
+            await asyncio.wait_for(death_of(server), 4.5)
+
+    run(story())
+
+
 def test_an_operation_that_comes_at_any_moment_of_its_going_is_run():
     async def story():
         async with workers(warm_s=0.0) as runner:
