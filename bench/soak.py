@@ -5,7 +5,8 @@
 
 A real broker, a real agent with its fork server and a worker for each action, which looks for a file in a small tree and
 finds it. Each action is signed, sealed, admitted, run, answered and stored as always; some are in flight at a time. PSS of
-the agent and its fork server at a tenth, half, and the end. The second half is to add nothing: before, what an agent remembers
+the agent and its fork server at a tenth, half, and the end, and that of this process, in which the consoles are: programs that
+use the library run as long. The second half is to add nothing: before, what an agent remembers
 fills up (10,000 messages that it judged, 1,000 lines of the audit, 8 MB of envelopes that it fetches each minute, SQLite's
 pages), and each of these has a cap.
 """
@@ -27,7 +28,8 @@ from lone_agent import family, lone_agent, pss_mb
 QUICK = 1000
 ACTIONS = 20_000
 FLAT = 1.03
-LIFE = timedelta(minutes=5)
+LIFE = timedelta(minutes=1)
+"""What an agent remembers of an action it lets go of after its end: a minute of actions, as few as a week has, is full by half."""
 
 
 def main() -> None:
@@ -53,6 +55,7 @@ async def soak(home: Path, agent: int, tree: Path, options: argparse.Namespace) 
     """Ask, look at the memory on the way, and tell."""
     marks = [options.actions // 10, options.actions // 2, options.actions]
     seen: dict[int, list[float]] = {}
+    consoles: dict[int, float] = {}
     began = time.monotonic()
     for done, mark in zip([0, *marks], marks, strict=False):
         numbers = iter(range(mark - done))
@@ -62,10 +65,13 @@ async def soak(home: Path, agent: int, tree: Path, options: argparse.Namespace) 
         while len(family(agent)) > 2:  # noqa: ASYNC110 - a worker that shares the fork server's pages still ends
             await asyncio.sleep(0.1)
         seen[mark] = [pss_mb(pid) for pid in family(agent)]
+        consoles[mark] = pss_mb(os.getpid())
     took_s = time.monotonic() - began
     told = "; ".join(f"{count:,}: {' + '.join(f'{one:.1f}' for one in seen[count])} MB" for count in marks)
     first, half, last = (sum(seen[mark]) for mark in marks)
     figure("soak.growth", last / half, against="after half of them", goal=FLAT, note=told)
+    told = "; ".join(f"{count:,}: {consoles[count]:.1f} MB" for count in marks)
+    figure("soak.consoles", consoles[marks[2]] / consoles[marks[1]], against="after half of them", goal=FLAT, note=told)
     figure("soak.warming", last / first, against="after a tenth", note="what is remembered is filled up to its cap")
     figure(
         "soak.actions",

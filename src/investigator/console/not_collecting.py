@@ -9,17 +9,16 @@ from contextlib import contextmanager
 
 @contextmanager
 def not_collecting() -> Iterator[None]:
-    """What is made within is old at once: it is looked through when all is, and not each time that more is made.
+    """What is made within is looked through once, afterwards, and not each time that more of it is made.
 
-    Only around what awaits nothing, and afterwards the collector is as it was: the process may be somebody else's.
+    Only around what awaits nothing, and afterwards the collector is as it was: the process may be somebody else's. Nothing
+    is frozen: `gc.freeze` sets the collector's counts to zero, so that a process which does so now and then never again looks
+    at what is old.
     """
     was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if not gc.get_freeze_count():  # else somebody froze what he does not want thawed
-            gc.freeze()
-            gc.unfreeze()  # both take no time; what was young is in the oldest generation now
         if was_on:
             gc.enable()

@@ -25,6 +25,15 @@ def test_the_collector_is_on_again_and_finds_what_was_made_meanwhile() -> None:
     assert ring() is None
 
 
+def test_a_program_that_loads_again_and_again_does_not_keep_its_garbage() -> None:
+    rings = []
+    for _ in range(5_000):
+        rings.append(weakref.ref(Ring()))
+        with not_collecting():
+            pass
+    assert sum(ring() is not None for ring in rings) < 4_000
+
+
 def test_who_has_it_off_or_has_frozen_something_keeps_it_so() -> None:
     gc.disable()
     gc.freeze()
