@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
@@ -16,7 +17,8 @@ from investigator.console.checks import Checked, Work
 from investigator.console.fleet import known_inventory
 from investigator.console.forgetting import forget_agent
 from investigator.console.inventory import Inventory
-from investigator.console.store import Store
+from investigator.console.inventory_cache import load_inventory
+from investigator.console.store import Signed, Store
 from investigator.protocol.facts import Heartbeat, encode_facts, encode_heartbeat
 from investigator.protocol.identity import Identity
 from investigator.protocol.subjects import FACTS, facts_subject, heartbeat_subject
@@ -129,6 +131,69 @@ async def test_a_stream_that_was_made_anew_is_read_from_its_start(running: Any, 
         assert not (await known_inventory(broker, store)).hosts
         await tell(it, AGENTS[1])
         assert set((await known_inventory(broker, store)).hosts) == {AGENTS[1].id}
+
+
+async def test_several_consoles_that_begin_at_once_with_one_store_all_know_everybody(
+    running: Any, tmp_path: Path
+) -> None:
+    async with kept(running, tmp_path) as (it, _):
+        for agent in AGENTS:
+            await tell(it, agent)
+        broker = await it.investigator()
+
+        async def begin(store: Store) -> dict[str, Any]:
+            return seen(await known_inventory(broker, store))
+
+        for time_ in range(10):
+            async with contextlib.AsyncExitStack() as opened:
+                path = tmp_path / f"shared-{time_}.sqlite"
+                stores = [await opened.enter_async_context(Store(path)) for _ in range(8)]
+                first, *others = await asyncio.gather(*map(begin, stores))
+                assert len(first) == len(AGENTS)
+                assert all(heartbeat is not None for *_, heartbeat, _ in first.values())
+                for other in others:
+                    assert other == first
+
+
+async def test_what_a_console_has_read_stays_when_another_begins_to_read(tmp_path: Path) -> None:
+    async with Store(tmp_path / "one.sqlite") as one, Store(tmp_path / "one.sqlite") as other:
+        row = Signed("a" * 32, 3, 1.0, b"{}", "")
+        assert await one.begin_reading("facts", FACTS, "made", 3) == 0
+        await one.keep_signed("facts", [row])
+        assert await other.begin_reading("facts", FACTS, "made", 3) == 0
+        await one.keep_read_up_to(FACTS, "made", 3)
+        assert await other.begin_reading("facts", FACTS, "made", 3) == 3
+        assert await other.signed("facts") == [row]
+        for made, last in (("made", 2), ("made anew", 3)):
+            assert await other.begin_reading("facts", FACTS, made, last) == 0
+            assert await other.signed("facts") == []
+            await one.keep_signed("facts", [row])
+
+
+async def test_a_heartbeat_that_another_console_kept_a_moment_ago_is_heard_here_too(
+    running: Any, tmp_path: Path
+) -> None:
+    async with kept(running, tmp_path) as (it, store):
+        await tell(it, AGENTS[0])
+        broker = await it.investigator()
+        await known_inventory(broker, store)
+        beats = await store.beats()
+        await tell(it, AGENTS[0], t=5)
+        after = seen(await known_inventory(broker, store))
+        for before in (beats, {}):
+            assert seen(await load_inventory(broker, before, store=store)) == after
+
+
+async def test_facts_and_heartbeats_that_the_store_lacks_are_asked_for_by_name(running: Any, tmp_path: Path) -> None:
+    async with kept(running, tmp_path) as (it, store):
+        for agent in AGENTS:
+            await tell(it, agent)
+        broker = await it.investigator()
+        whole = seen(await known_inventory(broker, store))
+        await store.forget_signed("facts", [AGENTS[0].id])
+        await store.forget_signed("heartbeats", [AGENTS[1].id])
+        for _ in range(2):
+            assert seen(await known_inventory(broker, store)) == whole
 
 
 async def test_a_heartbeat_that_came_before_its_facts_counts_once_they_are_there(running: Any, tmp_path: Path) -> None:

@@ -21,7 +21,14 @@ from investigator.console.not_collecting import not_collecting
 from investigator.console.store import Signed
 from investigator.protocol.action import utc
 from investigator.protocol.facts import Facts, Heartbeat
-from investigator.protocol.subjects import ALL_FACTS, ALL_HEARTBEATS, FACTS, HEARTBEATS, heartbeat_subject
+from investigator.protocol.subjects import (
+    ALL_FACTS,
+    ALL_HEARTBEATS,
+    FACTS,
+    HEARTBEATS,
+    facts_subject,
+    heartbeat_subject,
+)
 
 if TYPE_CHECKING:
     from investigator.broker.connection import Broker, Stored
@@ -71,10 +78,12 @@ class _Facts:
         fresh = await self._read(after)
         newer = {one.agent for one in fresh}
         known = {one.agent: one for one in kept if one.agent not in newer}
-        for gone in await self._gone({*known, *newer}):
-            known.pop(gone, None)
-            self._inventory.hosts.pop(gone, None)
+        gone, missed = await self._unlike({*known, *newer})
+        for agent in gone:
+            known.pop(agent, None)
+            self._inventory.hosts.pop(agent, None)
         self._take_all(known.values())
+        newer |= {one.agent for one in await self._ask_for(missed)}
         if fresh:
             await self._store.keep_read_up_to(FACTS, made, max(one.sequence for one in fresh))
         return newer - {one.agent for one in kept}
@@ -106,16 +115,34 @@ class _Facts:
         else:
             self._inventory.take_facts(one.agent, _facts.decode(one.content), utc(one.seen_s))
 
-    async def _gone(self, known: set[str]) -> set[str]:
-        """Those of which the stream has nothing any more."""
+    async def _unlike(self, known: set[str]) -> tuple[set[str], set[str]]:
+        """Those of which the stream has nothing any more, and those that it has and nobody here knows.
+
+        The latter came a moment ago, or another console of ours forgot them just when they came back.
+        """
         assert self._store is not None
         if (await stream_state(self._broker, FACTS)).messages == len(known):
-            return set()
-        there = (await stream_state(self._broker, FACTS, subjects_filter=ALL_FACTS)).subjects
-        gone = known - {subject.rpartition(".")[2] for subject in there}
+            return set(), set()
+        subjects = (await stream_state(self._broker, FACTS, subjects_filter=ALL_FACTS)).subjects
+        there = {subject.rpartition(".")[2] for subject in subjects}
+        gone = known - there
         await self._store.forget_signed("facts", sorted(gone))
         await self._store.forget_signed("heartbeats", sorted(gone))
-        return gone
+        return gone, there - known
+
+    async def _ask_for(self, agents: set[str]) -> list[Signed]:
+        assert self._store is not None
+        found: list[Signed] = []
+        subjects = [facts_subject(agent) for agent in sorted(agents)]
+        for at in range(0, len(subjects), MAX_ASKED_FOR):
+            some = subjects[at : at + MAX_ASKED_FOR]
+            stored = [one async for one in self._broker.batch_get(FACTS, subjects=some)]
+            frames = FactsFrames([(_agent(one), one.data) for one in stored])
+            signed = list(map(_signed, stored, await self._checkers.check(frames)))
+            self._take_all(signed)
+            await self._store.keep_signed("facts", signed)
+            found += signed
+        return found
 
 
 class _Heartbeats:
@@ -128,7 +155,11 @@ class _Heartbeats:
         self._inventory = inventory
 
     async def load(self, new: set[str]) -> None:
-        """The newest of each host. Those of hosts that are `new` may have come before their facts, and were passed over then."""
+        """The newest of each host.
+
+        Those of hosts that are `new` may have come before their facts, and were passed over then, by this console or another
+        of ours: so they are asked for by name, and so are those of hosts of which none is kept.
+        """
         if self._store is None:
             await self._read(0)
             return
@@ -139,8 +170,10 @@ class _Heartbeats:
         with not_collecting():
             for one in kept:
                 self._take_kept(one)
-        if after and new:
-            subjects = [heartbeat_subject(agent) for agent in sorted(new)]
+        silent = self._inventory.hosts.keys() - {one.agent for one in kept}
+        if after and (new or silent):
+            wanted = [*sorted(new), *sorted(silent - new)][:MAX_ASKED_FOR]
+            subjects = [heartbeat_subject(agent) for agent in wanted]
             asked_for = [stored async for stored in self._broker.batch_get(HEARTBEATS, subjects=subjects)]
             told, work = self._work(asked_for)
             await self._take_all(told, await self._checkers.check(work))
@@ -184,24 +217,25 @@ class _Heartbeats:
             self._inventory.take_heartbeat(host, _heartbeat.decode(one.content), utc(one.seen_s))
 
     def _take_kept(self, one: Signed) -> None:
-        """What was taken once; where this console has heard a newer one since, the stream has that too."""
+        """What was taken once; where this console has heard a newer one since, the stream has that too.
+
+        Another console of ours may have kept it after we read how lately each agent was heard: then it is news here.
+        """
         host = self._inventory.hosts.get(one.agent)
         if host is None:
             return
         if one.problem:
             self._inventory.drop(f"{host.name}: {one.problem}")
-        else:
+        elif (host.beat is not None and one.seen_s <= host.beat.seen_s) or not self._inventory.take_heartbeat(
+            host, _heartbeat.decode(one.content), utc(one.seen_s)
+        ):
             host.remember(one.content, utc(one.seen_s))
 
 
 async def _read_up_to(broker: Broker, store: Store, stream: str, what: SignedKind) -> tuple[str, int]:
     """When the stream was made, and up to where it was read; one that was made anew, or is shorter, from its start."""
     state = await stream_state(broker, stream)
-    after = await store.read_up_to(stream, state.made)
-    if not after or after > state.last_sequence:
-        await store.forget_signed(what)
-        return state.made, 0
-    return state.made, after
+    return state.made, await store.begin_reading(what, stream, state.made, state.last_sequence)
 
 
 async def _batches(broker: Broker, stream: str, subjects: str, after: int) -> AsyncIterator[list[Stored]]:

@@ -211,6 +211,24 @@ class Store:
         """Keep up to where it was read."""
         await self._write("INSERT OR REPLACE INTO read_up_to VALUES (?, ?, ?)", [(stream, made, sequence)])
 
+    async def begin_reading(self, what: SignedKind, stream: str, made: str, last: int) -> int:
+        """Up to where a stream was read that was `made` then and ends with `last`.
+
+        0 where it was made anew since, or ends before: then what was kept of it goes. That is one transaction, so that of
+        two consoles which begin at once the second takes nothing away that the first has read.
+        """
+        fits = "SELECT 1 FROM read_up_to WHERE stream = ? AND made = ? AND sequence <= ?"
+        place = (stream, made, last)
+        if not await self._read(fits, place):
+            await self._write_all(
+                (f"DELETE FROM {what} WHERE NOT EXISTS ({fits})", [place]),  # noqa: S608 - one of two names
+                (
+                    f"INSERT OR REPLACE INTO read_up_to SELECT ?, ?, 0 WHERE NOT EXISTS ({fits})",
+                    [(stream, made, *place)],
+                ),
+            )
+        return await self.read_up_to(stream, made)
+
     async def beats(self) -> dict[str, Beat]:
         """The newest heartbeat that was heard of each agent, by its own clock."""
         rows = await self._read("SELECT agent, told_s, seen_s, stopped FROM beats")
@@ -243,12 +261,9 @@ class Store:
             [(one.agent, one.sequence, one.seen_s, one.content, one.problem) for one in items],
         )
 
-    async def forget_signed(self, what: SignedKind, agents: Sequence[str] | None = None) -> None:
-        """Forget what these agents signed; None: what all did."""
-        if agents is None:
-            await self._write(f"DELETE FROM {what}", [()])  # noqa: S608 - one of two names
-        else:
-            await self._write(f"DELETE FROM {what} WHERE agent = ?", [(agent,) for agent in agents])  # noqa: S608
+    async def forget_signed(self, what: SignedKind, agents: Sequence[str]) -> None:
+        """Forget what these agents signed."""
+        await self._write(f"DELETE FROM {what} WHERE agent = ?", [(agent,) for agent in agents])  # noqa: S608
 
     async def heads(self, agent: str | None = None) -> list[ChainHead]:
         """Every head of an audit that is kept, or those of one agent, in the order in which they were heard."""
@@ -339,17 +354,21 @@ class Store:
 
     async def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> int:
         """How many rows it changed."""
-        if not rows:
-            return 0
+        return await self._write_all((statement, rows)) if rows else 0
+
+    async def _write_all(self, *statements: tuple[str, Sequence[tuple[object, ...]]]) -> int:
+        """All of it or nothing; how many rows it changed."""
+        changed = 0
         async with self._one_at_a_time:
             try:
-                cursor = await self._database.executemany(statement, rows)
+                for statement, rows in statements:
+                    changed += (await self._database.executemany(statement, rows)).rowcount
                 await self._database.commit()
             except sqlite3.Error as error:
                 with contextlib.suppress(sqlite3.Error):
                     await self._database.rollback()
                 raise self._problem(error) from None
-            return cursor.rowcount
+        return changed
 
     def _problem(self, error: sqlite3.Error) -> DeploymentError:
         hint = "`investigator sync` moves it aside and begins a new one from the streams." if is_damage(error) else ""
