@@ -354,12 +354,12 @@ def test_a_fork_server_with_nothing_to_run_goes_after_a_while_and_comes_again_wh
 def test_it_stays_while_an_operation_runs_however_long_that_takes(tmp_path):
     async def story():
         async with workers(warm_s=0.0) as runner:
-            task = asyncio.create_task(do(runner, "hang_with_children", path=str(tmp_path / "pids"), seconds=2.0))
+            task = asyncio.create_task(do(runner, "hang_with_children", path=str(tmp_path / "pids")))
             await lines_of(tmp_path / "pids", 4)
             server = runner.server_pid
             assert (await do(runner, "behave")).state == "done"
             assert runner.server_pid == server
-            assert (await task).state == "timeout"
+            task.cancel()
             await death_of(server)
 
     run(story())
@@ -367,11 +367,11 @@ def test_it_stays_while_an_operation_runs_however_long_that_takes(tmp_path):
 
 def test_to_ask_which_modules_can_run_keeps_it_no_longer():
     async def story():
-        async with workers(warm_s=5.0) as runner:
+        async with workers(warm_s=600.0) as runner:
             server = runner.server_pid
-            runner._used_s -= 4.9
+            runner._used_s -= 600.0
             assert "file" in (await runner.survey()).modules
-            await asyncio.wait_for(death_of(server), 4.5)
+            await death_of(server)
 
     run(story())
 
